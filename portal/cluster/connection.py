@@ -18,6 +18,7 @@ from .bridge import future_of
 from .chunk import ChunkResult, run_chunk
 from .link import SchedulerLink
 from .scheduler_address import SchedulerAddress
+from .security import has_certificates, security_of
 
 __all__ = ["ClusterConnection"]
 
@@ -29,13 +30,15 @@ class ClusterConnection:
         scheduler: "host:port", "tcp://host:port", "tls://host:port", or a `distributed.Client`, which is not closed
             here.
         options: of `Client.submit`, such as `resources`.
+        security: a `distributed.Security`, with which "host:port" means "tls://host:port"; None for Dask's own
+            configuration. A `distributed.Client` has its own.
 
-    Raises: ConfigError for another value, or if the package distributed is not installed.
+    Raises: ConfigError for another value, for TLS without certificates, or if the package distributed is not installed.
 
     Threads: any. Fork: a child connects anew; a client that was given cannot be used there.
     """
 
-    def __init__(self, scheduler: Any, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, scheduler: Any, options: Mapping[str, Any] | None = None, *, security: Any = None) -> None:
         try:
             distributed: Any = import_module("distributed")
         except ImportError:  # pragma: no cover - the tests that need it are skipped
@@ -44,9 +47,15 @@ class ClusterConnection:
                 "pip install 'portal-functions[dask]'",
             )
             raise ConfigError(message, path="dask", hint=hint) from None
-        given = isinstance(scheduler, distributed.Client)
-        address = SchedulerAddress.of_client(scheduler) if given else SchedulerAddress.parse(scheduler)
-        self._link = SchedulerLink(address, scheduler if given else None)
+        if isinstance(scheduler, distributed.Client):
+            if security is not None:
+                expected = "None for a distributed.Client, which has its own"
+                raise ConfigError.invalid("dask.security", security, expected)
+            address = SchedulerAddress.of_client(scheduler)
+            self._link = SchedulerLink(address, scheduler)
+        else:
+            address, used = _secured(scheduler, security)
+            self._link = SchedulerLink(address, security=used)
         self.authority: str = address.authority
         self._options = dict(options or {})
 
@@ -130,3 +139,14 @@ class ClusterConnection:
     def close(self) -> None:
         """Close the client that was made here. May be called twice."""
         self._link.close()
+
+
+def _secured(scheduler: Any, given: Any) -> tuple[SchedulerAddress, Any]:
+    """Return the address of a scheduler, and the security of the client that connects to it."""
+    security = security_of(given)
+    encrypted = security.require_encryption or (given is not None and has_certificates(given))
+    address = SchedulerAddress.parse(scheduler, encrypted=encrypted)
+    if address.url.startswith("tls:") and not has_certificates(security):
+        expected = "a distributed.Security with certificates for tls://, or Dask's configuration distributed.comm.tls"
+        raise ConfigError.invalid("dask.security", given, expected)
+    return address, security

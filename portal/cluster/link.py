@@ -34,6 +34,7 @@ class SchedulerLink:
     Args:
         address: of the scheduler.
         given: a `distributed.Client` of the user, which is not closed here; None to make one.
+        security: the `distributed.Security` of the one that is made.
 
     Attributes:
         authority: host and port of the scheduler.
@@ -42,11 +43,11 @@ class SchedulerLink:
     Threads: any. Fork: a child connects anew; a client that was given cannot be used there.
     """
 
-    def __init__(self, address: SchedulerAddress, given: Any = None) -> None:
+    def __init__(self, address: SchedulerAddress, given: Any = None, *, security: Any = None) -> None:
         self._distributed: Any = import_module("distributed")
         self._url = address.url
         self.authority = address.authority
-        self._given = given
+        self._given, self._security = given, security
         self._process = os.getpid()
         self._lock = new_lock()  # guards `_attempt`, `_runner` and `_closed`
         self._closed = False
@@ -199,6 +200,7 @@ class SchedulerLink:
         await self._require_listener()
         self._client = client = self._distributed.Client(
             self._url,
+            security=self._security,
             asynchronous=True,
             timeout=_PATIENCE,
             name="portal",

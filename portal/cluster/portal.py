@@ -69,6 +69,8 @@ class DaskPortal(Portal):
         name: the portal's own name.
         unique_ids: "fingerprint" or "random" last segments of addresses.
         timeout: seconds for a call without a deadline; None for no limit.
+        security: a `distributed.Security`, with which "host:port" means "tls://host:port"; None for Dask's own
+            configuration. A `distributed.Client` has its own.
         directory: where the functions are registered, so that they are called by name: a URL, or a Registration.
 
     Raises: ConfigError for a wrong setting, or if the package distributed is not installed.
@@ -85,11 +87,12 @@ class DaskPortal(Portal):
         name: str | None = None,
         unique_ids: UniqueIds = "fingerprint",
         timeout: float | None = None,
+        security: Any = None,
         directory: str | Registration | None = None,
     ) -> None:
         super().__init__(unique_ids=unique_ids, name=name)
-        self._resolver = DaskResolver(timeout=timeout)
-        self._connection = ClusterConnection(scheduler)
+        self._resolver = DaskResolver(timeout=timeout, security=security)
+        self._connection = ClusterConnection(scheduler, security=security)
         self._resolver.adopt(self._connection)
         self._publication = Publication(self._connection, self._entries)
         self._registration = registration_of(directory)

@@ -21,6 +21,7 @@ from .connection import ClusterConnection
 from .mapping import Progress, map_chunks
 from .outcomes import result_of
 from .scheduler_address import require_port
+from .security import security_of
 
 __all__ = ["ClusterFunction", "DaskResolver"]
 
@@ -83,6 +84,8 @@ class DaskResolver(Resolver):
     Args:
         client: a `distributed.Client`, for its own scheduler; other schedulers are connected to by their addresses.
         timeout: seconds for a call without a deadline; None for no limit.
+        security: a `distributed.Security` for the other schedulers, which are then called with TLS; None for Dask's own
+            configuration.
 
     Attributes:
         timeout: seconds for a call without a deadline, or None.
@@ -94,7 +97,8 @@ class DaskResolver(Resolver):
 
     schemes = ("dask",)
 
-    def __init__(self, client: Any = None, *, timeout: float | None = None) -> None:
+    def __init__(self, client: Any = None, *, timeout: float | None = None, security: Any = None) -> None:
+        self._security = None if security is None else security_of(security)
         self.timeout = positive_seconds("dask.timeout", timeout, optional=True)
         self._lock = new_lock()  # guards adding to the tables below
         self._connections: dict[str, ClusterConnection] = {}
@@ -111,7 +115,7 @@ class DaskResolver(Resolver):
         """Return the connection to a scheduler; it connects at its first use."""
         with self._lock:
             if authority not in self._connections:
-                self._connections[authority] = ClusterConnection(authority)
+                self._connections[authority] = ClusterConnection(authority, security=self._security)
             return self._connections[authority]
 
     def resolve_function(self, address: Address | str) -> ClusterFunction:

@@ -26,11 +26,17 @@ class SchedulerAddress(NamedTuple):
     authority: str
 
     @staticmethod
-    def parse(text: object) -> SchedulerAddress:
-        """Return the address of a text. Raises: ConfigError for another value."""
+    def parse(text: object, *, encrypted: bool = False) -> SchedulerAddress:
+        """Return the address of a text.
+
+        Args:
+            encrypted: whether a text without a scheme means TLS.
+
+        Raises: ConfigError for another value.
+        """
         scheme, separator, rest = text.partition("://") if isinstance(text, str) else ("", "", "")
         if not separator:
-            scheme, rest = "tcp", scheme
+            scheme, rest = "tls" if encrypted else "tcp", scheme
         if scheme not in _SCHEMES:
             raise ConfigError.invalid(_SETTING, text, _EXPECTED)
         authority = _authority(rest, text)

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from portal import AuthorizationError, CallContext, function
+from portal import AuthorizationError, CallContext, Consumer, function
 from portal.schema import File
 
 
@@ -134,3 +134,10 @@ def reverse_file(file: File) -> File:
 def block_briefly(path: str) -> str:
     """Wait until a FIFO is written, longer than its timeout."""
     return Path(path).read_text(encoding="ascii")
+
+
+@function
+def names_at(address: str) -> list[str]:
+    """Return the names of what is published at a scheduler."""
+    with Consumer() as consumer:
+        return [row["name"] for row in consumer.list_at(address)["functions"]]

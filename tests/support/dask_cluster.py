@@ -25,14 +25,14 @@ quiet = pytest.mark.filterwarnings("ignore")
 
 
 @contextmanager
-def cluster_of(workers: int) -> Iterator[Any]:
-    """Run a cluster with one thread in each worker process."""
+def cluster_of(workers: int, **options: Any) -> Iterator[Any]:
+    """Run a cluster with one thread in each worker process; `options` are those of LocalCluster."""
     distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
     import dask
 
     with dask.config.set({"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"}):
         cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50, **options
         )
         try:
             yield cluster

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -85,3 +87,48 @@ def test_calls_in_flight_end_and_the_portal_recovers(stack: ExitStack, tmp_path:
         consumer.call_at(die, {"path": str(runs)}, timeout=WAIT)
     assert killed.value.may_have_executed
     assert len(runs.read_text().splitlines()) == 1, "the new scheduler has the plug-in, too"
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 50])
+def test_each_call_of_a_map_in_progress_ends(stack: ExitStack, chunk: int | None) -> None:
+    port = free_port()
+    scheduler = started(stack, port)
+    portal = stack.enter_context(DaskPortal(scheduler.address))
+    consumer = stack.enter_context(Consumer(timeout=WAIT))
+    address = portal.apply(functions.square_slowly)
+    inputs = [{"n": number} for number in range(500)]
+    has_begun = threading.Semaphore(0)
+
+    def collected(results: Iterator[Any]) -> list[Any]:
+        found = []
+        for one in results:
+            found.append(one)
+            has_begun.release()
+        return found
+
+    with ThreadPoolExecutor(3) as threads:
+        maps = [
+            threads.submit(collected, portal.map_at(address, inputs, chunk=chunk, return_exceptions=True)),
+            threads.submit(collected, consumer.map_at(address, inputs, return_exceptions=True)),
+        ]
+        raising = threads.submit(lambda: collected(portal.map_at(address, inputs, chunk=chunk)))
+        for _ in range(6):
+            assert has_begun.acquire(timeout=WAIT)
+        scheduler.kill_scheduler()
+        with pytest.raises(TransportError):
+            raising.result(60.0)
+        for found in maps:
+            outcomes = found.result(60.0)
+            assert len(outcomes) == len(inputs)
+            failed = [one for one in outcomes if isinstance(one, PortalError)]
+            assert {type(one) for one in failed} == {TransportError}
+            assert {"unknown"} <= {one.delivery for one in failed} <= {"unknown", "not_sent"}
+            assert all(one == n * n for n, one in enumerate(outcomes) if one not in failed)
+    scheduler.kill()
+    started(stack, port)
+
+    def responds() -> bool:
+        found = list(portal.map_at(address, inputs[:5], timeout=30.0, return_exceptions=True))
+        return found == [n * n for n in range(5)]
+
+    eventually(responds, WAIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,9 @@ def names_at(address: str) -> list[str]:
     """Return the names of what is published at a scheduler."""
     with Consumer() as consumer:
         return [row["name"] for row in consumer.list_at(address)["functions"]]
+
+
+@function
+def square_slowly(n: int) -> int:
+    time.sleep(0.02)
+    return n * n

@@ -75,6 +75,11 @@ class SchedulerProcess:
         """Let the scheduler go on."""
         self._processes[0].send_signal(signal.SIGCONT)
 
+    def kill_scheduler(self) -> None:
+        """Kill the scheduler alone. The worker ends when it notices."""
+        self._processes[0].kill()
+        self._processes[0].wait(60.0)
+
     def kill(self) -> None:
         """Kill both, like a crash."""
         for process in self._processes:

@@ -48,7 +48,7 @@ GOOD: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("algorithm", "signing", "key"), GOOD)
+@pytest.mark.parametrize(("algorithm", "signing", "key"), GOOD, ids=[f"{row[0]}-{n}" for n, row in enumerate(GOOD)])
 def test_each_algorithm_verifies_its_own_signatures(algorithm: str, signing: Any, key: Any) -> None:
     checked = auth(key=key, algorithms=[algorithm])
     good = token(key if algorithm.startswith("HS") else signing, algorithm)

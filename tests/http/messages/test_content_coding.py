@@ -200,6 +200,7 @@ class FixedResponse:
         ("gzip", compress(b'"fine"')[:-3], TransportError),
         ("gzip", gzip.compress(bytes(3_000_000)), ProtocolError),
     ],
+    ids=["gzip", "deflate", "no gzip", "unknown", "cut", "too long"],
 )
 def test_the_content_coding_of_a_response(coding: str, body: bytes, error: type[Exception] | None) -> None:
     listener = Listener()

@@ -42,7 +42,7 @@ def announce(
         return
     lines = _places(portals, None)
     if http in portals:
-        lines = [_location(http, where), *_places(portals, http)]
+        lines = [_location(http, where), *_health(http, where), *_places(portals, http)]
     for number, line in enumerate(lines):
         echo(f"{line} (Ctrl-C stops the server)" if number == 0 else line, err=True)
     for line in _reachable(http, where, needs_credential) if http in portals else ():
@@ -55,6 +55,12 @@ def _rows(portals: Iterable[Portal], kind: str) -> list[dict[str, str]]:
         for portal in portals
         for address, published in getattr(portal, kind)().items()
     ]
+
+
+def _health(http: HTTPPortal, where: str) -> list[str]:
+    if http.health_path is None or where.startswith("unix:"):
+        return []
+    return [f"health checks at {http.base.base}{http.health_path}/live and {http.health_path}/ready"]
 
 
 def _places(portals: Iterable[Portal], http: HTTPPortal | None) -> list[str]:

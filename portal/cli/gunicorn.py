@@ -15,6 +15,7 @@ from ..serving.gunicorn import Worker as PortalWorker
 from ..serving.loaded_objects import freeze_loaded_objects
 from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
+from .drain import drain
 from .handover import read_options
 from .portal import Served, served_portals
 from .serve import publish
@@ -51,7 +52,8 @@ class ServedProcess:
             portal.start()
 
     def stop(self, grace: float = 5.0) -> None:
-        """Stop, after calls that run have finished within `grace` seconds."""
+        """Stop, after the delay of the listener and after calls that run have finished within `grace` seconds."""
+        drain(self.portals)
         end = monotonic() + grace
         for portal in reversed(self.portals):
             portal.stop(max(0.0, end - monotonic()))

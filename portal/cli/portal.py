@@ -101,8 +101,8 @@ def _serving_config(options: dict[str, Any]) -> Any:
     if key and not certificate:
         raise click.UsageError("--tls-key needs --tls-certificate")
     tls = TLSConfig(Certificate(certificate, key)) if certificate else None
-    size = {} if options.get("max_body") is None else {"max_body": options["max_body"]}
-    return ServingConfig.development(tls=tls, **size) if options["debug"] else ServingConfig(tls=tls, **size)
+    given: dict[str, Any] = {name: options[name] for name in ("max_body", "drain_delay") if options.get(name)}
+    return ServingConfig.development(tls=tls, **given) if options["debug"] else ServingConfig(tls=tls, **given)
 
 
 def _all_authenticators(options: dict[str, Any]) -> list[Any]:

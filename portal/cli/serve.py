@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .._internal.log import get_logger
 from ..serving.loaded_objects import freeze_loaded_objects
 from ..serving.switch_interval import shorten_switch_interval
 from .announce import announce
+from .drain import drain
 from .errors import FAILED, reported
 from .handover import hand_over
 from .portal import Served, served_portals
@@ -49,8 +51,10 @@ _PORTAL_OPTIONS = {
     "log": "--log",
     "name": "--name",
     "max_body": "--max-body",
+    "drain_delay": "--drain-delay",
     "directory": "--directory",
 }
+_GRACE = 25  # seconds that a worker of gunicorn has for running calls
 _EXAMPLES = """\b
 Examples:
   portal serve shop.orders:service
@@ -152,6 +156,14 @@ Examples:
 @click.option(
     "--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest body of a request; by default 1 MiB."
 )
+@click.option(
+    "--drain-delay",
+    type=click.FloatRange(min=0, max=3600),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After SIGTERM, accept requests for this long while /health/ready says 503, so that load balancers notice.",
+)
 @click.option("--title", help="Title of the page at /docs; by default the name, or Portal.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes; needs gunicorn."
@@ -170,8 +182,8 @@ def serve(
     function for each file, and follows edits. Modules in the current directory can be
     imported. The options apply to functions and services; a portal keeps its own settings.
 
-    SIGTERM or Ctrl-C stops the server after running calls have finished; a second one stops it at once. SIGHUP reads
-    the certificates again.
+    GET /health/live and /health/ready are health checks; they need no credential. SIGTERM or Ctrl-C stops the server
+    after running calls have finished; a second one stops it at once. SIGHUP reads the certificates again.
     """
     if reload and workers > 1:
         raise click.UsageError("--reload runs one process; leave out --workers")
@@ -194,6 +206,7 @@ def serve(
         needs_credential = bool(options["tokens"] or options["auth"])
         announce(portals, served.http, where, as_json, needs_credential=needs_credential)
         wait_and_watch(portals, signals)
+        drain(portals)
 
 
 def publish(targets: Iterable[Target], served: Served, stack: ExitStack) -> list[Portal]:
@@ -281,7 +294,7 @@ def _run_gunicorn(workers: int, targets: tuple[str, ...], where: str, as_json: b
         "-k": "portal.cli.gunicorn.Worker",
         "-w": str(workers),
         "-b": where,
-        "--graceful-timeout": "25",
+        "--graceful-timeout": str(_GRACE + ceil(options["drain_delay"])),
     }
     flat = [part for option in arguments.items() for part in option]
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *flat, "portal.cli.gunicorn:from_environment()"])

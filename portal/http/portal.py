@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .._internal.settings import flag, instance, text, whole_number
+from .._internal.settings import flag, instance, text, url_path, whole_number
 from ..calls.middleware import Middleware
 from ..calls.plugins import close_middleware, resolve_middleware
 from ..catalogue import UniqueIds
@@ -53,6 +53,8 @@ class HTTPPortal(NetworkPortal):
             ::1 and `host`, and any other portal accepts every host.
         documents: serve /openapi.json, /openrpc.json and /docs, at the root and below the base path, and the JSON-RPC
             method rpc.discover.
+        health_path: serve health checks at this path, for everybody: {path}/live, and {path} and {path}/ready, at the
+            root and below the base path. None serves none.
         name: the portal's own name. It is the namespace of what middleware keeps in a shared store, such as limits and
             idempotency keys. Portals with one name are replicas.
         title, version: title and version of the interface in these documents. The title is by default the name, or
@@ -69,6 +71,9 @@ class HTTPPortal(NetworkPortal):
         unique_ids: "fingerprint" or "random" last segments of addresses.
         listen: False opens no socket. Another server then hosts the portal as a WSGI application, or passes its sockets
             on, as gunicorn does to `portal.serving.gunicorn.Worker`.
+
+    Attributes:
+        health_path: as given.
 
     Raises: ConfigError for a wrong setting. `start` raises TransportError when the port is in use.
 
@@ -89,6 +94,7 @@ class HTTPPortal(NetworkPortal):
         trusted_proxies: Iterable[str] = (),
         allowed_hosts: Iterable[str] | None = None,
         documents: bool = True,
+        health_path: str | None = "/health",
         title: str | None = None,
         version: str = "1",
         max_age: int = 0,
@@ -124,6 +130,7 @@ class HTTPPortal(NetworkPortal):
         text("http.version", version)
         for setting, value in (("documents", documents), ("debug", debug)):
             flag(f"http.{setting}", value)
+        self.health_path = url_path("http.health_path", health_path, optional=True) or None
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
         self._app = HTTPApp(
             self._catalogue,
@@ -144,11 +151,13 @@ class HTTPPortal(NetworkPortal):
             max_containers=self.listener.config.max_containers,
             max_body=self.listener.config.max_body,
             max_batch_response=self.listener.config.max_batch_response,
+            health_path=self.health_path,
+            problem=self._problem,
         )
-        self._documents = documents
+        self._beside = (*(DOCUMENT_PATHS if documents else ()), *([self.health_path] if self.health_path else []))
         places = [Place(self._base_path or "/", self._app)]
-        if documents and self._base_path:
-            places += [Place(path, self._app, shared=True) for path in DOCUMENT_PATHS]
+        if self._base_path:
+            places += [Place(path, self._app, shared=True) for path in self._beside]
         self._serve_at(places)
 
     @cached_property
@@ -156,12 +165,11 @@ class HTTPPortal(NetworkPortal):
         """The published functions as a WSGI application; see `portal.http.server.wsgi` for where to mount it."""
         from .server.wsgi import WSGIApp
 
-        beside = DOCUMENT_PATHS if self._documents else ()
         return WSGIApp(
             self._app,
             base_path=self._base_path,
             max_body=self.listener.config.max_body,
-            beside=beside,
+            beside=self._beside,
             prepare=self._start_hosted_services,
         )
 

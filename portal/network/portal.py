@@ -22,7 +22,7 @@ from ..function import ResolvedFunction
 from ..http11.forwarded import trusted_networks
 from ..http11.host_patterns import AllowedHosts
 from ..portal import Portal, announce
-from ..service import Service, stop_services
+from ..service import Service, ServiceState, stop_services
 from ..serving import Listener, ServingConfig
 from .host_check import HostCheck
 from .listener_mount import ListenerMount, Place, address_on
@@ -197,10 +197,12 @@ class NetworkPortal(Portal):
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop serving: finish running calls within `grace` seconds, then stop the services and the client."""
-        deadline = monotonic() + grace
         try:
             if self._registration is not None:
                 self._registration.stop()  # first, so that consumers go elsewhere while running calls end
+            if self._owns_listener and self.listener.running:
+                self.listener.draining.wait(at_once=grace == 0)
+            deadline = monotonic() + grace
             with self._lifecycle:
                 self._mount.stop(grace)
             self._drain(max(0.0, deadline - monotonic()))
@@ -224,6 +226,21 @@ class NetworkPortal(Portal):
         """
         failing = self.listener.failing
         return super().health() | ({"status": "down", "failing": failing} if failing else {})
+
+    def _problem(self) -> str | None:
+        """Return why the portal takes no further calls, or None. Takes no lock, as `stop` may hold it for long."""
+        if self._closed:
+            return "closed"
+        if self._mount.mounted and not self.listener.ready:  # otherwise another server hosts it
+            return "failing" if self.listener.failing else "stopping"
+        failed = any(service.state is ServiceState.ERROR for service in list(self._services.values()))
+        return "a service has failed" if failed else None
+
+    def prepare_stop(self) -> None:
+        """Leave the directory, and be not ready. Calls are still served until `stop`."""
+        if self._registration is not None:
+            self._registration.stop()
+        self.listener.draining.begin()
 
     def _drain(self, grace: float) -> None:
         """Let what runs on connections of a listener that goes on for others end within `grace` seconds."""

@@ -80,7 +80,9 @@ class ServingConfig:
         busy_poll: how long the reactor polls for the next request before it sleeps; 0 always sleeps. It polls only
             while requests usually come that fast and no worker is busy. This halves the time of short calls in a row
             and costs processor time that would be idle.
-        grace: how long `stop` lets running calls finish.
+        drain_delay: how long `stop` is not ready and still accepts requests, so that load balancers notice; 0 stops to
+            accept at once.
+        grace: how long `stop` lets running calls finish, after that.
         socket_mode: permissions of the file of a Unix socket.
         tls: settings of TLS; None serves plain HTTP.
 
@@ -121,6 +123,7 @@ class ServingConfig:
     max_streams: int | None = None
     linger: float = 0.005
     busy_poll: float = 150e-6
+    drain_delay: float = 0.0
     grace: float = 5.0
     socket_mode: int = 0o600
     tls: TLSConfig | None = None
@@ -132,6 +135,8 @@ class ServingConfig:
                 instance(setting, value, TLSConfig, optional=True)
             elif field.name == "busy_poll":
                 seconds(setting, value, maximum=_MAX_BUSY_POLL)
+            elif field.name == "drain_delay":
+                seconds(setting, value, maximum=_DAY)
             elif field.name in _SECONDS:
                 positive_seconds(setting, value, below=_DAY)
             elif field.name == "socket_mode":

@@ -56,6 +56,7 @@ def build_engine(
     app_for: Callable[[str], App | None],
     prefixes: Callable[[], Iterable[str]],
     trusts: Callable[[str], bool],
+    is_prompt: Callable[[str], bool] = lambda path: False,
 ) -> Engine:
     """Make the parts in order. Each gets the parts that it needs when it is made. No thread is started.
 
@@ -66,6 +67,7 @@ def build_engine(
         app_for: returns the app that serves a path, or None.
         prefixes: returns the path prefixes that are served.
         trusts: returns whether an address is that of a trusted proxy.
+        is_prompt: returns whether requests for a path are served by the thread that reads them.
 
     Raises: OSError if the system has no descriptors left. Then nothing stays open but the sockets.
     """
@@ -101,6 +103,7 @@ def build_engine(
             service_times,
             max_wait=config.max_wait,
             serves_to_the_end=shared,
+            is_prompt=is_prompt,
         )
         reactor = Reactor(poller, table, acceptor, scheduler, work, leader, rejections, app_for)
     except BaseException:

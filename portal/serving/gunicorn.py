@@ -32,11 +32,13 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from .._internal.background import logging_errors, restart_lost_loops, start_thread
 from ..errors import OverloadedError
+from .config import ServingConfig
 from .listener import Listener
 
 __all__ = ["Worker"]
 
 _HEARTBEAT = 0.25  # seconds; the log says within a second that the portal does not serve
+_MIN_GRACE = 1.0  # seconds for running calls
 _MAX_FAILING = 5.0  # seconds after which a worker ends whose portal does not serve
 #: The settings that have no effect on this worker, and what has it.
 _IGNORED = {
@@ -88,6 +90,7 @@ _IGNORED = {
 
 class _Listener(Protocol):
     failing: list[str]
+    config: ServingConfig
 
     def adopt(self, sockets: Sequence[socket.socket]) -> None: ...
     def stats(self) -> dict[str, Any]: ...
@@ -205,7 +208,11 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _end(self, portal: _Served) -> None:
         self.alive = False
-        grace = float(self.cfg.graceful_timeout)
+        # gunicorn kills the worker after graceful_timeout, in which the delay and running calls must end.
+        timeout, delay = float(self.cfg.graceful_timeout), portal.listener.config.drain_delay
+        grace = max(_MIN_GRACE, timeout - delay)
+        if delay > timeout - _MIN_GRACE:
+            self.log.warning("graceful_timeout=%g is too short for drain_delay=%g and running calls", timeout, delay)
         # In a thread, as gunicorn would kill a worker that sends no heartbeat while it stops.
         name = "portal-gunicorn-stop"
         try:

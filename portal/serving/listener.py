@@ -22,6 +22,7 @@ from .._internal.settings import port as valid_port
 from .._internal.weak_bag import WeakBag
 from ..errors import ConfigError
 from .config import ServingConfig
+from .draining import Draining
 from .engine import Engine, build_engine
 from .io.sockets import (
     SocketFile,
@@ -63,6 +64,7 @@ class Listener:
         self._apps: tuple[tuple[str, App], ...] = ()
         self._routes: tuple[tuple[str, str, App], ...] = ()  # path, what paths below it begin with, app
         self._proxy_aware: tuple[ProxyAware, ...] = ()  # those of the apps that may trust a proxy
+        self._prompt: frozenset[str] = frozenset()  # the `prompt_paths` of the apps
         self._adopted: list[socket.socket] = []
         self._bound: socket.socket | None = None  # holds a free port from `bind` to `start`
         self._reset()
@@ -74,6 +76,7 @@ class Listener:
         self._engine: Engine | None = None  # of the latest start
         self._tls: ServerTLS | None = None
         self._file: SocketFile | None = None  # of a Unix socket that is open
+        self.draining = Draining(0.0)  # of the latest start
 
     # apps
 
@@ -102,6 +105,7 @@ class Listener:
         self._routes = tuple((prefix, f"{prefix.removesuffix('/')}/", app) for prefix, app in self._apps)
         # `isinstance` with a protocol is slow, and each new connection would pay for it once for each app.
         self._proxy_aware = tuple(app for _, app in self._apps if isinstance(app, ProxyAware))
+        self._prompt = frozenset(path for _, app in self._apps for path in getattr(app, "prompt_paths", ()))
 
     def serves(self, prefix: str) -> bool:
         """Return whether an app is mounted under a path prefix."""
@@ -131,8 +135,8 @@ class Listener:
 
     @property
     def ready(self) -> bool:
-        """Whether it takes new calls. False as soon as `stop` is called, and while `failing` names something."""
-        return self._running and self._engine is not None and not self._engine.scheduler.stopping and not self.failing
+        """Whether it takes new calls. False as soon as it drains or stops, and while `failing` names something."""
+        return self._running and not self.draining.begun and not self.failing
 
     @property
     def failing(self) -> list[str]:
@@ -140,8 +144,7 @@ class Listener:
 
         Each starts again as soon as that is possible. Empty while it does not serve.
         """
-        engine = self._engine
-        if engine is None or not self._running:
+        if (engine := self._engine) is None or not self._running:
             return []
         return ["portal-listener", *failing_loops()] if engine.reactor.failing else failing_loops()
 
@@ -248,7 +251,7 @@ class Listener:
             try:
                 self._take_names(sockets)
                 engine = self._build(sockets)
-                self._engine, self._running = engine, True
+                self._engine, self._running, self.draining = engine, True, Draining(config.drain_delay)
                 engine.reactor.start()
                 with _lock:
                     _open.add(self)
@@ -281,6 +284,7 @@ class Listener:
             app_for=self._app_for,
             prefixes=self._prefixes,
             trusts=self._trusts,
+            is_prompt=lambda path: path in self._prompt,
         )
 
     def reload_certificates(self) -> None:
@@ -291,11 +295,12 @@ class Listener:
     def stop(self, grace: float | None = None) -> None:
         """Stop accepting, close idle connections, and let running calls finish for `grace` seconds. Then abort them.
 
-        `ready` is False at once. A further request on an open connection gets 503. On the sockets of a supervisor,
-        where other processes continue, it is served as the last one of its connection.
-
-        A second call does nothing. A worker must not call this.
+        `ready` is False at once. Requests are accepted for `drain_delay` seconds more, unless `grace` is 0. A later one
+        on an open connection gets 503. On the sockets of a supervisor, where other processes continue, it is served as
+        the last of its connection. A second call does nothing. A worker must not call this.
         """
+        if self.running:
+            self.draining.wait(at_once=grace == 0)
         with self._lock:
             self._release_port()
             engine = self._engine
@@ -338,13 +343,13 @@ class Listener:
 
         Returns: running, ready, failing (see there), failures (of steps of its own loop), accepted, rejected, expired,
             waited_too_long, too_late (their turn would have come after their deadline), computing (requests that keep a
-            processor busy), computing_waiting, computing_rejected,
-            connections, connections_limit, connections_evicted (closed to make room for others),
-            handshakes (unfinished), parked, active, requests, bytes_in, bytes_out, input_buffered (bytes of requests),
-            input_unknown (those of them whose caller is not authenticated), input_refused (requests rejected for them),
-            input_on_disk (bytes of bodies in temporary files), input_on_disk_refused (requests rejected for them),
-            output_buffered (bytes that wait for clients), output_aborted (connections cut as their client reads too
-            slowly), streams, streams_rejected, and the counters of the worker pool.
+            processor busy), computing_waiting, computing_rejected, connections, connections_limit, connections_evicted
+            (closed to make room for others), handshakes (unfinished), parked, active, requests, bytes_in, bytes_out,
+            input_buffered (bytes of requests), input_unknown (those of them whose caller is not authenticated),
+            input_refused (requests rejected for them), input_on_disk (bytes of bodies in temporary files),
+            input_on_disk_refused (requests rejected for them), output_buffered (bytes that wait for clients),
+            output_aborted (connections cut as their client reads too slowly), streams, streams_rejected, and the
+            counters of the worker pool.
         """
         engine = self._engine
         if engine is None:

@@ -16,6 +16,7 @@ def test_the_url_of_the_docs_page_is_printed():
     result = run("serve", "served_things:plain", "--http", "127.0.0.1:0")
     origin = result.stdout.partition("/api")[0]
     assert f"serving at {origin}; open {origin}/docs to try the functions (Ctrl-C stops the server)" in result.stderr
+    assert f"health checks at {origin}/health/live and /health/ready" in result.stderr
 
 
 @pytest.mark.usefixtures("here", "stopped")

@@ -207,6 +207,41 @@ def test_sigterm_lets_calls_finish(tmp_path: pathlib.Path) -> None:
         assert running.process.wait(WAIT) == 0
 
 
+DRAINED = """
+from portal import HTTPPortal, ServingConfig
+
+def one() -> int:
+    return 1
+
+served = HTTPPortal(config=ServingConfig(drain_delay=1.5))
+served.apply(one)
+"""
+
+
+@adopts
+def test_health_checks_and_the_delay_before_a_worker_stops(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", module=DRAINED) as running, Consumer() as consumer:
+        assert consumer.call_at(f"{running.base}/one", timeout=WAIT) == 1
+        root = running.base.removesuffix("/api")
+        assert requests.get(f"{root}/health/ready", timeout=WAIT).json() == {"status": "up"}
+        running.process.send_signal(signal.SIGTERM)
+        began = monotonic()
+        while requests.get(f"{root}/health/ready", timeout=WAIT).status_code != 503:
+            assert monotonic() - began < 1.5
+        assert requests.get(f"{root}/health/live", timeout=WAIT).status_code == 200
+        assert consumer.call_at(f"{running.base}/one", timeout=WAIT) == 1
+        assert running.process.wait(WAIT) == 0
+        assert monotonic() - began >= 1.5
+
+
+@adopts
+def test_a_delay_that_leaves_no_time_for_calls_is_logged(tmp_path: pathlib.Path) -> None:
+    with gunicorn(tmp_path, "-w", "1", "--graceful-timeout", "2", module=DRAINED) as running, Consumer() as consumer:
+        assert consumer.call_at(f"{running.base}/one", timeout=WAIT) == 1
+        running.process.send_signal(signal.SIGTERM)
+        running.says("graceful_timeout=2 is too short for drain_delay=1.5 and running calls")
+
+
 @adopts
 def test_sigquit_ends_at_once(tmp_path: pathlib.Path) -> None:
     with gunicorn(tmp_path, "-w", "1", "--graceful-timeout", "60") as running, Consumer() as consumer:

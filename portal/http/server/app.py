@@ -1,6 +1,6 @@
 """HTTPApp: the server side of the HTTP portal: a request in, a response out.
 
-POST {base}/rpc   calls as JSON-RPC       GET /openapi.json, /openrpc.json, /docs, and the same below {base}
+POST {base}/rpc   calls as JSON-RPC       GET /openapi.json, /openrpc.json, /docs, /health, and the same below {base}
 POST {function}   a call                  GET {function}   its schema
 GET {service}     its functions           GET {base}       everything published
 """
@@ -35,6 +35,7 @@ from .descriptions import Descriptions
 from .early_authentication import early_authentication
 from .error_responses import ErrorResponses
 from .function_calls import FunctionCalls
+from .health import HealthChecks
 from .name_check import NameCheck
 from .negotiation import is_coded
 from .request_keys import RequestKeys
@@ -72,11 +73,14 @@ class HTTPApp:
         max_containers: objects and arrays in the JSON of one body at most.
         max_body: bytes of a body at most, also when a middleware has decompressed it.
         max_batch_response: bytes of the results of a JSON-RPC batch at most.
+        health_path: of the health checks, which are served before anything else; None serves none.
+        problem: returns why the portal is not ready, or None.
 
     Attributes:
         batches_cut: counts the batches whose results were longer.
         decompression: the limit of decompressed bodies, which middleware finds in `request.notes`.
         decoder: decodes the bodies and counts those with too many objects and arrays.
+        prompt_paths: see `portal.serving.messages.app.PromptApp`.
 
     A request passes HTTP middleware, authentication, look-up, call middleware, validation, and the function.
     Threads: any.
@@ -103,6 +107,8 @@ class HTTPApp:
         max_containers: int = MAX_CONTAINERS,
         max_body: int = 1024 * 1024,
         max_batch_response: int = MAX_BATCH_RESPONSE,
+        health_path: str | None = None,
+        problem: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._base = base_path
         self._catalogue = catalogue
@@ -162,6 +168,8 @@ class HTTPApp:
             around_late=around_late,
         )
         self.batches_cut = self._rpc.batches_cut
+        self._health = HealthChecks(health_path, base_path, problem, self._is_published)
+        self.prompt_paths = self._health.root_paths
         # what the listener asks before a request is complete
         #: See `portal.serving.messages.stored_body.BodyRules`.
         self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
@@ -176,6 +184,8 @@ class HTTPApp:
 
         If the request comes from a server that lets only this thread respond, this returns by the deadline.
         """
+        if (check := self._health.find(request.path)) is not None:
+            return check(request)
         if request.headers.get("host") not in self._hosts.known and not self._hosts.accepts(request):
             return self._errors.respond(request, self._hosts.error(request), None)
         if self._proxies:
@@ -271,6 +281,9 @@ class HTTPApp:
             return self._errors.internal(request, error, context)
 
     # routing
+
+    def _is_published(self, name: str) -> bool:
+        return any(entry.path[0] == name for entry in self._catalogue.entries())
 
     def _target(self, request: Request) -> Target:
         """Return the catalogue path and the version that a request asks for. Raises: RegistryError."""

@@ -60,6 +60,7 @@ class RequestScheduler:
         max_wait: seconds that a request may wait for a worker.
         serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
             That is right where another process takes over. Otherwise they are rejected with 503.
+        is_prompt: returns whether requests for a path always take next to no time, so that they wait for no worker.
 
     Attributes:
         active: connections that are being served.
@@ -84,6 +85,7 @@ class RequestScheduler:
         *,
         max_wait: float = 30.0,
         serves_to_the_end: bool = False,
+        is_prompt: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self.active: set[Connection] = set()
         self.stopping = False
@@ -95,6 +97,7 @@ class RequestScheduler:
         self._rejections = rejections
         self._run_in_worker = run_in_worker
         self._serves_to_the_end = serves_to_the_end
+        self._is_prompt = is_prompt
         self.queue = RequestQueue(
             pool, lane, app_for, self._serve, self._reject, self._end_after, max_wait, service_times
         )
@@ -142,7 +145,8 @@ class RequestScheduler:
         head = received[0]
         self._inline = key = (head.method, head.path)
         try:
-            if not (self._latencies.is_quick(key) and self._leader.can_serve_inline):
+            is_quick = self._latencies.is_quick(key) or self._is_prompt(head.path)
+            if not (is_quick and self._leader.can_serve_inline):
                 self._hand_over(connection, received)
                 return False
             if not self._respond(connection, received, None):

@@ -9,7 +9,7 @@ from ...context import Identity
 from ...http11.request_head import RequestHead
 from .request import Request, Response
 
-__all__ = ["App", "Authenticating", "KeyedApp", "ProxyAware"]
+__all__ = ["App", "Authenticating", "KeyedApp", "PromptApp", "ProxyAware"]
 
 
 class App(Protocol):
@@ -36,6 +36,16 @@ class ProxyAware(Protocol):
 
     def trusts(self, peer: str) -> bool:
         """Return whether an address is that of a trusted proxy. It must be quick."""
+
+
+class PromptApp(App, Protocol):
+    """An app some of whose paths are served at once, by the thread that reads, and never wait for a worker.
+
+    Attributes:
+        prompt_paths: these paths. To respond must take next to no time.
+    """
+
+    prompt_paths: frozenset[str]
 
 
 class KeyedApp(App, Protocol):

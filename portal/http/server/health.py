@@ -1,0 +1,72 @@
+"""HealthChecks: the paths that tell a load balancer or Kubernetes whether to send requests, and whether to restart.
+
+GET /health/live    200 as long as the process responds
+GET /health/ready   200, or 503 while the portal takes no further calls; GET /health is the same
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..._internal.json_encoder import encode_json
+from ...serving import Request, Response
+from ..messages.event_stream import JSON
+
+__all__ = ["HealthChecks"]
+
+_METHODS = ("GET", "HEAD")
+
+
+class HealthChecks:
+    """Responds to health checks. They need no credential, are not logged and count for no limit.
+
+    They are served at the root of the listener and below the base path. A portal that is mounted in another application
+    has only the second place. A function or service that is published under the name takes precedence there.
+
+    Args:
+        path: "/health", or another path; None serves none.
+        base_path: of the portal.
+        problem: returns why the portal is not ready, or None.
+        is_published: returns whether a function or service has a name below the base path.
+
+    Attributes:
+        root_paths: the paths at the root of the listener that nothing else can have.
+
+    Threads: any.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        base_path: str,
+        problem: Callable[[], str | None],
+        is_published: Callable[[str], bool],
+    ) -> None:
+        at_root = {} if path is None else {path: True, f"{path}/ready": True, f"{path}/live": False}
+        self._known = at_root | {f"{base_path}{one}": asks for one, asks in at_root.items()}
+        self._name = "" if path is None else path.split("/", 2)[1]
+        self._base = base_path
+        self._problem = problem
+        self._is_published = is_published
+        self.root_paths = frozenset(at_root) if base_path else frozenset[str]()
+
+    def find(self, path: str) -> Callable[[Request], Response] | None:
+        """Return what responds to a request with this path; None if the path is not that of a health check."""
+        asks = self._known.get(path)
+        if asks is None or (path not in self.root_paths and self._is_published(self._name)):
+            return None
+        return self._ready if asks else self._live
+
+    def _live(self, request: Request) -> Response:
+        return _respond(request, None)
+
+    def _ready(self, request: Request) -> Response:
+        return _respond(request, self._problem())
+
+
+def _respond(request: Request, problem: str | None) -> Response:
+    if request.method not in _METHODS:
+        return Response(405, [("Allow", ", ".join(_METHODS))])
+    state = {"status": "up"} if problem is None else {"status": "down", "reason": problem}
+    headers = [("Content-Type", JSON), ("Cache-Control", "no-store")]
+    return Response(200 if problem is None else 503, headers, encode_json(state))

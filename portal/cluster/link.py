@@ -16,6 +16,7 @@ from .._internal.log import get_logger
 from ..calls.deadlines import uncalled_error
 from ..context import CallContext
 from ..errors import CallCancelled, ConfigError, PortalError, TransportError
+from .loop import LoopThread
 from .scheduler_address import SchedulerAddress
 
 __all__ = ["SchedulerLink"]
@@ -61,7 +62,7 @@ class SchedulerLink:
             self._client.status = "closed"  # otherwise its finaliser waits for a thread that the child does not have
         self._client = None  # changed by the thread of the loop only
         self._attempt: Future[Any] | None = None
-        self._runner: Any = None  # of the loop of the client that is made here
+        self._runner: LoopThread | None = None  # of the loop of the client that is made here
         self.comm: Any = None
 
     def client(self, context: CallContext) -> Any:
@@ -99,7 +100,7 @@ class SchedulerLink:
         async def send() -> Any:
             return await getattr(client.scheduler, operation)(**arguments)
 
-        future = self._run(client.loop, send)
+        future = self._run(client.loop.asyncio_loop, send)
         try:
             return self._outcome(future, context, "does not respond")
         finally:
@@ -153,10 +154,10 @@ class SchedulerLink:
         message = f"the Dask scheduler at {self.authority} {problem}: {type(error).__name__}: {error}"
         return TransportError(message, delivery="not_sent", cause=error)
 
-    def _run(self, loop: Any, make: Callable[[], Coroutine[Any, Any, Any]]) -> Future[Any]:
+    def _run(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, Any]]) -> Future[Any]:
         coroutine = make()
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop.asyncio_loop)
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError as error:  # the loop was closed meanwhile
             coroutine.close()
             raise self._failed("cannot be reached", error) from error
@@ -171,13 +172,15 @@ class SchedulerLink:
                 self._attempt = self._run(self._loop(), self._connect)
             return self._attempt
 
-    def _loop(self) -> Any:
+    def _loop(self) -> asyncio.AbstractEventLoop:
         if self._given is not None:
-            return self._given.loop
+            found: asyncio.AbstractEventLoop = self._given.loop.asyncio_loop
+            return found
         if self._runner is None:
-            runner = self._distributed.utils.LoopRunner()
-            runner.start()
-            self._runner = runner
+            try:
+                self._runner = LoopThread()
+            except OSError as error:  # such as too many open files
+                raise self._failed("cannot be reached", error) from error
         return self._runner.loop
 
     async def _connect(self) -> Any:

@@ -43,7 +43,8 @@ class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed 
         """Forget everything, as a scheduler that has restarted."""
         self._started_at = self._clock()
         self._entries: dict[str, dict[str, _Entry]] = {}  # by path and owner
-        self._seen: dict[str, float] = {}  # when an owner was heard of
+        self._paths: dict[str, set[str]] = {}  # of each owner with entries
+        self._seen: dict[str, float] = {}  # when such an owner was heard of
         self._withdrawn: dict[str, None] = {}  # paths without an entry, the oldest first
 
     def change(self, owner: str, entries: Mapping[str, _Entry | None], anew: bool = False) -> None:
@@ -52,9 +53,8 @@ class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed 
         Args:
             anew: whether the owner has no other entries.
         """
-        self._seen[owner] = self._clock()
         if anew:
-            for path in [path for path, found in self._entries.items() if owner in found and path not in entries]:
+            for path in self._paths.get(owner, set()) - entries.keys():
                 self._withdraw(path, owner)
         for path, entry in entries.items():
             if entry is None:
@@ -63,33 +63,34 @@ class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed 
                 self._publish(path, owner, entry)
 
     def _publish(self, path: str, owner: str, entry: _Entry) -> None:
-        silent_since = self._clock() - _SILENCE
-        others = self._entries.get(path, {}).items()
-        self._entries[path] = {other: one for other, one in others if self._seen[other] > silent_since}
-        self._entries[path][owner] = entry
+        self._paths.setdefault(owner, set()).add(path)
+        self._seen[owner] = now = self._clock()
+        found = self._entries.setdefault(path, {})
+        found[owner] = entry
+        for silent in [other for other in found if now - self._seen[other] > _SILENCE]:
+            self._withdraw(path, silent)
         self._withdrawn.pop(path, None)
-        self._forget_owners()
 
     def _withdraw(self, path: str, owner: str) -> None:
-        found = self._entries.get(path, {})
-        if found.pop(owner, None) is not None and not found:
+        paths = self._paths.get(owner, set())
+        if path not in paths:
+            return
+        paths.remove(path)
+        if not paths:
+            del self._paths[owner], self._seen[owner]
+        found = self._entries[path]
+        del found[owner]
+        if not found:
             del self._entries[path]
             self._withdrawn[path] = None
             if len(self._withdrawn) > _MAX_WITHDRAWN:
                 del self._withdrawn[next(iter(self._withdrawn))]
-        self._forget_owners()
-
-    def _forget_owners(self) -> None:
-        if len(self._seen) > 2 * len(self._entries) + 100:
-            used = {owner for found in self._entries.values() for owner in found}
-            self._seen = {owner: at for owner, at in self._seen.items() if owner in used}
 
     def renew(self, owner: str) -> int:
         """Note that an owner is alive, and return how many entries it has; 0 after a restart of the scheduler."""
-        found = sum(owner in entries for entries in self._entries.values())
-        if found:
+        if owner in self._paths:
             self._seen[owner] = self._clock()
-        return found
+        return len(self._paths.get(owner, ()))
 
     def find(self, path: str) -> dict[str, Any]:
         """Return the `entry` at a path, or None, and whether it may be missing because of a restart (`is_filling`)."""

@@ -168,3 +168,16 @@ def test_a_listener_that_is_silent() -> None:
         with pytest.raises(CallTimeout) as caught:
             consumer.call_at(f"dask://127.0.0.1:{listener.getsockname()[1]}/add", timeout=1.0)
         assert caught.value.delivery == "not_sent"
+
+
+def loops() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name in ("IO loop", "portal-dask-loop")]
+
+
+def test_a_consumer_that_is_closed_leaves_no_thread(scheduler: SchedulerProcess, square: Address) -> None:
+    before = loops()
+    for address in (square, Address.parse(f"dask://127.0.0.1:{free_port()}/add")):
+        with Consumer() as consumer:
+            responds(consumer, address)
+            assert len(loops()) == len(before) + 1
+        assert loops() == before

@@ -30,6 +30,7 @@ THREADS = {
     ("processes.child", "start_thread"): "waits for the end of the parent; an exception ends the process",
     ("processes.pool", "start_thread"): "starts a worker process; its error is logged, and a caller that waits gets it",
     ("cache.invalidations", "BackgroundLoop"): "reads the invalidations of other processes; goes on, with empty caches",
+    ("cluster.loop", "start_thread"): "runs the event loop of a Dask client; asyncio keeps what its callbacks raise",
     ("cluster.publication", "BackgroundLoop"): "publishes at a scheduler that has restarted; goes on",
     ("directory.polled", "BackgroundLoop"): "reads a directory again; goes on",
     ("directory.registration", "BackgroundLoop"): "renews the lease of a portal; goes on",

@@ -121,6 +121,8 @@ class ClusterConnection:
         """
         job = Job(name, run_chunk, ())
         running_on = "its thread on the cluster runs on"
+        if not future.done():
+            import_module(".nested", __package__).leave_pool()
         try:
             found: ChunkResult = wait_for_job(job, future, context, running_on, tells_start=False)
         except TransportError as error:

@@ -148,3 +148,19 @@ def names_at(address: str) -> list[str]:
 def square_slowly(n: int) -> int:
     time.sleep(0.02)
     return n * n
+
+
+@function
+def depth(address: str, n: int) -> int:
+    """Call itself on the cluster, `n` levels deep."""
+    if n == 0:
+        return 0
+    with Consumer() as consumer:
+        return 1 + int(consumer.call_at(address, {"address": address, "n": n - 1}))
+
+
+@function
+def sum_at(address: str, n: int) -> int:
+    """Return the sum of the results of `n` calls."""
+    with Consumer() as consumer:
+        return sum(consumer.map_at(address, ({"n": number} for number in range(n))))

@@ -1,0 +1,56 @@
+"""Functions on a worker that call the cluster, while all threads of the workers are busy so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("distributed", reason="the package distributed is not installed")
+
+from portal import CallTimeout, Consumer
+from portal.cluster import DaskPortal
+from portal.cluster.nested import leave_pool
+from tests.support import cluster_functions as functions
+from tests.support.dask_cluster import cluster_of, quiet
+
+pytestmark = quiet
+WAIT = 120.0
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[DaskPortal]:
+    """The only worker has one thread."""
+    with cluster_of(1) as cluster, DaskPortal(cluster.scheduler_address) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def consumer() -> Iterator[Consumer]:
+    with Consumer(timeout=WAIT) as made:
+        yield made
+
+
+def test_a_function_calls_itself_on_the_cluster(portal: DaskPortal, consumer: Consumer) -> None:
+    address = str(portal.apply(functions.depth))
+    assert consumer.call_at(address, {"address": address, "n": 3}) == 3
+
+
+def test_a_function_maps_over_the_cluster(portal: DaskPortal, consumer: Consumer) -> None:
+    square, total = str(portal.apply(functions.square)), portal.apply(functions.sum_at)
+    assert consumer.call_at(total, {"address": square, "n": 20}) == sum(n * n for n in range(20))
+    many = portal.map_at(total, [{"address": square, "n": 3}] * 8, chunk=1, timeout=WAIT)
+    assert list(many) == [5] * 8
+
+
+def test_a_nested_call_ends_at_the_deadline(portal: DaskPortal, consumer: Consumer) -> None:
+    """A function that calls itself for ever ends, and the worker goes on."""
+    address = str(portal.apply(functions.depth))
+    with pytest.raises(CallTimeout):
+        consumer.call_at(address, {"address": address, "n": 1_000_000}, timeout=5.0)
+    assert consumer.call_at(portal.apply(functions.square), {"n": 3}) == 9
+
+
+def test_a_thread_that_runs_no_task() -> None:
+    leave_pool()
+    leave_pool()

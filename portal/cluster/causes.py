@@ -57,8 +57,8 @@ def pack_error(error: BaseException) -> PackedError:
     fallback = function_error(error)
     if not isinstance(error, PortalError):
         return PackedError(None, _pickled(error), fallback)
-    found, cause = portable_error(error), error.__cause__
-    found.__cause__ = found.__context__ = None
+    cause = error.__cause__
+    found = portable_error(error)
     return PackedError(pickle.dumps(found), None if cause is None else _pickled(cause), fallback)
 
 

@@ -106,7 +106,7 @@ def run_call(
 
 
 def portable_error(error: BaseException) -> Exception:
-    """Return an exception that can be pickled, with the traceback of this process as a note."""
+    """Return an exception that can be pickled, with the traceback of this process as a note, and without causes."""
     if isinstance(error, PortalError):
         limit_exposure(error)  # the traceback, which tells where it came from, stays here
         error = error.sendable()
@@ -115,7 +115,9 @@ def portable_error(error: BaseException) -> Exception:
         if not isinstance(error, Exception):  # SystemExit is meant for the process that ran it, not for the caller's
             raise TypeError
         error.add_note(note)
-        pickle.loads(pickle.dumps(error))
+        # tblib, once installed, pickles these too. They stay here, and not all of them can be pickled.
+        error.__cause__ = error.__context__ = None
+        pickle.loads(pickle.dumps(error.with_traceback(None)))
         return error
     except Exception:  # the pickling of a foreign exception may raise anything
         made = function_error(error)

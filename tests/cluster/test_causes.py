@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 import sys
 import traceback
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("tblib", reason="the package distributed is not installed")
+
+from tblib import pickling_support
 
 from portal import AuthorizationError, FunctionError
 from portal.cluster.causes import PackedError, pack_error, unpack_error
@@ -55,7 +58,12 @@ def test_a_class_with_other_arguments_arrives() -> None:
     assert (str(found), found.number) == ("x: 5", 5)
 
 
-def test_a_class_that_the_caller_does_not_have_becomes_a_function_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("installed", [False, True], ids=["plain", "with tblib"])
+def test_a_class_that_the_caller_does_not_have_becomes_a_function_error(
+    monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if installed:  # distributed installs it for the classes that exist when it is imported
+        monkeypatch.setitem(copyreg.dispatch_table, AuthorizationError, pickling_support.pickle_exception)
     packed = sent(raised(Odd("x", 5)))
     nested = sent(raised(AuthorizationError("not for you"), Odd("y", 6)))
     monkeypatch.delattr(sys.modules[__name__], "Odd")

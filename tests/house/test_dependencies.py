@@ -24,7 +24,7 @@ BAD = [
     ("gunicorn", "22.0.0", "23", "CVE-2024-6827"),
     ("idna", "3.6", "3.7", "CVE-2024-3651"),
     ("jsonschema", "4.23.0", "4.24", "unevaluatedProperties"),
-    ("jsonschema-rs", "0.51.0", "0.59", "offline"),
+    ("jsonschema-rs", "0.60.0", "0.60.1", "offline"),
     ("click", "8.2.0", "8.2.1", "standard output"),
 ]
 

@@ -103,7 +103,7 @@ def test_a_function_runs_once_if_its_worker_is_retired(portal: DaskPortal, tmp_p
         with held(path):
             future = portal.submit_at(portal.apply(functions.note_and_wait), {"path": str(path)}, timeout=WAIT)
             eventually(lambda: bool(runs(path)), WAIT)
-            [worker] = [address for address, keys in client.processing().items() if keys]
+            [worker] = [address for address, pid in client.run(os.getpid).items() if str(pid) in runs(path)]
             client.retire_workers([worker], close_workers=True)
             eventually(lambda: worker not in client.scheduler_info(n_workers=-1)["workers"], WAIT)
             eventually(lambda: future.done() or len(runs(path)) > 1, WAIT)

@@ -28,7 +28,7 @@ def test_idle_connections(
 
     def busy() -> float:
         figures = run("clients.py", mode="busy", count=BUSY, seconds=seconds, **common).read()
-        assert figures["calls"] > BUSY
+        assert figures["calls"] >= BUSY  # each of them made one, on a busy machine as well
         return figures["p99"]
 
     busy()  # workers, caches

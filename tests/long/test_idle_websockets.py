@@ -27,7 +27,7 @@ def test_idle_connections(run: Any, count: int, deflate: str, seconds: float, fu
 
     def busy() -> float:
         figures = run("websocket_clients.py", mode="busy", count=BUSY, seconds=seconds, **common).read()
-        assert figures["calls"] > BUSY
+        assert figures["calls"] >= BUSY  # each of them made one, on a busy machine as well
         return figures["p99"]
 
     busy()  # workers, caches

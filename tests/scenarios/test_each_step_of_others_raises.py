@@ -283,7 +283,7 @@ def test_a_child_process_that_was_killed_is_replaced_whatever_step_raises(
 ) -> None:
     settings = PoolSettings(min_size=1, max_size=1)
     with (
-        JavaScriptPortal(sandbox=Sandbox(isolation="process", pool=settings, limits=Limits(time=0.5))) as portal,
+        JavaScriptPortal(sandbox=Sandbox(isolation="process", pool=settings, limits=Limits(time=2.0))) as portal,
         Consumer([portal]) as consumer,
     ):
         endless = portal.apply(JSFunction("function endless() { for (;;); }", "endless"))

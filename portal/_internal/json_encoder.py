@@ -66,7 +66,7 @@ def encode_json(value: Any) -> bytes:
                         return join_in_steps(_steps(value, True))
             elif size > _LONG:
                 return join_in_steps(_steps(value))
-        return _encode(value).encode()
+        return "".join(short_json_pieces(value, 0)).encode()
     except RecursionError:
         raise SerializationError("the value is nested too deeply for JSON") from None
     except (TypeError, ValueError) as error:

@@ -52,7 +52,7 @@ _finite_decoder = json.JSONDecoder(parse_constant=_reject_constant, parse_float=
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 #: What a number beyond the range of a float has: below 1e200 times 1e99 there is none.
 _MAY_BE_INFINITE = re.compile(r"[eE]\+?[0-9]{3}|(?<![0-9])[0-9]{200}")
-_SHORT = 1024  # bytes or characters of text that is searched for such a number
+_SHORT = 1024  # characters of text that is searched for such a number
 _scan_finite: Callable[[str, int], tuple[Any, int]] = _finite_decoder.scan_once  # type: ignore[attr-defined]
 
 
@@ -63,7 +63,7 @@ def decode_json(data: bytes | str) -> Any:
 
     Raises: SerializationError with the reason and position.
     """
-    return _decode(data, _scan, _decoder)
+    return _decode(data, False)
 
 
 def decode_finite_json(data: bytes | str) -> Any:
@@ -71,20 +71,15 @@ def decode_finite_json(data: bytes | str) -> Any:
 
     Raises: SerializationError also for a number that is too large for a float, such as 1e999; as `decode_json`.
     """
-    text = data
-    if len(data) <= _SHORT:
-        try:
-            text = data if isinstance(data, str) else data.decode()
-        except UnicodeDecodeError as error:
-            raise SerializationError(f"the text must be JSON: {error}") from None
-        if _MAY_BE_INFINITE.search(text) is None:  # nearly always; then no number needs a look of its own
-            return _decode(text, _scan, _decoder)
-    return _decode(text, _scan_finite, _finite_decoder)
+    return _decode(data, True)
 
 
-def _decode(data: bytes | str, scan: Callable[[str, int], tuple[Any, int]], decoder: json.JSONDecoder) -> Any:
+def _decode(data: bytes | str, finite: bool) -> Any:
+    scan, decoder = _scan, _decoder
     try:
         text = data if isinstance(data, str) else data.decode()
+        if finite and (len(text) > _SHORT or _MAY_BE_INFINITE.search(text) is not None):  # hardly ever
+            scan, decoder = _scan_finite, _finite_decoder  # each number gets a look of its own
         try:
             value, end = scan(text, 0)
         except StopIteration:
@@ -140,7 +135,7 @@ class BodyDecoder:
         """
         if len(data) > self.max_containers:
             self.check(data.encode() if isinstance(data, str) else data)
-        return _decode(data, _scan, _decoder)
+        return _decode(data, False)
 
     def check(self, data: bytes) -> None:
         """Raise ProtocolError (413) for too many objects and arrays. Text of `max_containers` bytes has fewer."""

@@ -107,7 +107,8 @@ class CallFactory:
         nested = CallContext.for_call(timeout, context)
         if idempotency_key is not None:
             nested.idempotency_key = idempotency_key
-        if nested.expired:
+        deadline = nested.deadline
+        if deadline is not None and monotonic() >= deadline:
             raise expired_error(nested, function.name)
         return nested
 

@@ -137,14 +137,14 @@ def check_input(function: ResolvedFunction, params: Mapping[str, Any], context: 
     Raises: ValidationError with every fault.
     """
     schema = function.schema
-    try:
-        _validate(schema, params)
-    except ValidationError:
-        if not isinstance(function, RemoteFunction) or not function.has_newer_schema(schema, context):
-            raise
-        _validate(function.schema, params)
+    if _fits(schema, params):
+        return
+    if isinstance(function, RemoteFunction) and function.has_newer_schema(schema, context):
+        schema = function.schema
+        if _fits(schema, params):
+            return
+    schema.validate_input(params)
 
 
-def _validate(schema: FunctionSchema, params: Mapping[str, Any]) -> None:
-    if not schema.input.get("x-coerces"):
-        schema.validate_input(params)
+def _fits(schema: FunctionSchema, params: Mapping[str, Any]) -> bool:
+    return bool(schema.input.get("x-coerces")) or schema.input_schema.accepts(params)

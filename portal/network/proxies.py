@@ -78,6 +78,8 @@ class Proxies:
 
     def find(self, address: Address) -> Proxy | None:
         """Return the proxy for an address, or None for a direct connection."""
+        if not self._by_scheme:  # nearly always
+            return None
         proxy = self._by_scheme.get(_USES.get(address.scheme, ""))
         if proxy is None or address.base in self._sockets or _is_excepted(address, self._no_proxy):
             return None

@@ -33,7 +33,7 @@ from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
 from ..messages.content_coding import MAX_RATIO
-from ..messages.event_stream import EVENTS, read_events
+from ..messages.event_stream import EVENTS, JSON, read_events
 from ..messages.multipart import MultipartBody
 from .authentication import AuthenticatingTransport
 from .batches import JSONRPCBatches
@@ -221,7 +221,7 @@ class HTTPClient:
             words = f"{function.name} is a stream; iterate it with stream or stream_at"
             raise ProtocolError(words, status=406, address=address)
         body, headers = self._encode(function, params, context)
-        request = ClientRequest("POST", address, body, context, repeatable=schema.idempotent, headers=headers)
+        request = ClientRequest("POST", address, body, context, JSON, schema.idempotent, headers)
         transfer = schema.transfer
         if transfer is not None and transfer.result:
             return self._receive_file(request._replace(accept="*/*"), transfer.result)
@@ -304,6 +304,8 @@ class HTTPClient:
         received = read_response(response, request, self._max_response_size, self._max_ratio)
         if len(received.body) > self._max_containers:
             check_containers(received.body, self._max_containers, request.address)
+        if received.status == 200:
+            return received
         try:
             return require_success(received, request.address)
         except AuthenticationError as error:

@@ -28,9 +28,8 @@ _READ_SIZE = 64 * 1024
 _START = b"HTTP/"
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 16  # 1xx responses before the final one
-_MIN_EXPONENT, _MAX_EXPONENT = -9, 5  # of two: kernel timeouts of 2 ms to 32 s
-_UNSET = -99
-_MAX_TIMEOUT = 32.0  # seconds
+_MIN_TIMEOUT, _MAX_TIMEOUT = 2.0**-9, 32.0  # seconds; powers of two
+_UNSET = 0.0
 
 _RESET = pack("ii", 1, 0)  # SO_LINGER with no time: `close` resets the connection
 
@@ -54,7 +53,7 @@ class HTTPConnection:
         read_timeout: seconds that a server may send nothing; None for no limit but the deadline.
     """
 
-    __slots__ = ("_buffer", "_exchanges", "_exponent", "_owner", "_poll", "_read_timeout", "_sock")
+    __slots__ = ("_buffer", "_exchanges", "_owner", "_poll", "_read_timeout", "_sock", "_timeout")
 
     def __init__(self, sock: socket.socket, owner: ConnectionOwner, read_timeout: float | None = None) -> None:
         sock.settimeout(None)
@@ -62,7 +61,7 @@ class HTTPConnection:
         self._owner = owner
         self._read_timeout = read_timeout
         self._buffer = b""
-        self._exponent = _UNSET
+        self._timeout = _UNSET  # that of the kernel
         self._exchanges = 0
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -126,17 +125,16 @@ class HTTPConnection:
 
     def _set_timeout(self, deadline: float | None) -> None:
         """Let the next read or write end before the deadline; it may end too early."""
-        exponent = _MAX_EXPONENT
-        if deadline is not None:
-            left = deadline - monotonic()
-            if left <= 0:
-                raise TimeoutError("the deadline has passed")
-            exponent = frexp(left)[1] - 1
-            if not _MIN_EXPONENT <= exponent <= _MAX_EXPONENT:
-                exponent = _MIN_EXPONENT if exponent < _MIN_EXPONENT else _MAX_EXPONENT
-        if exponent != self._exponent:
-            self._set_kernel_timeout(2.0**exponent)
-            self._exponent = exponent
+        left = _MAX_TIMEOUT if deadline is None else deadline - monotonic()
+        timeout = self._timeout
+        if timeout <= left < timeout + timeout:  # nearly always
+            return
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        timeout = min(max(_MIN_TIMEOUT, 2.0 ** (frexp(left)[1] - 1)), _MAX_TIMEOUT)
+        if timeout != self._timeout:
+            self._set_kernel_timeout(timeout)
+            self._timeout = timeout
 
     def _set_exact_timeout(self, deadline: float | None) -> None:
         """Let the next read or write end at the deadline, after one with a power of two has ended too early."""
@@ -144,7 +142,7 @@ class HTTPConnection:
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         self._set_kernel_timeout(min(left, _MAX_TIMEOUT))
-        self._exponent = _UNSET
+        self._timeout = _UNSET
 
     def _set_kernel_timeout(self, seconds: float) -> None:
         whole, part = divmod(max(1000, int(seconds * 1_000_000)), 1_000_000)
@@ -160,32 +158,40 @@ class HTTPConnection:
         Raises: as `exchange`.
         """
         for _ in range(_MAX_INTERIM):
-            status, headers, keep = self._read_one_head(deadline)
-            if status >= 200:
-                return status, headers, keep
-            if status == 101:
+            found = self._read_one_head(deadline)
+            if found[0] >= 200:
+                return found
+            if found[0] == 101:
                 raise ProtocolError("the server changed to another protocol without a request for it")
         raise ProtocolError(f"the server sent {_MAX_INTERIM} interim responses and no final one")
 
     def _read_one_head(self, deadline: float | None) -> tuple[int, dict[str, str], bool]:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if not self._buffer.startswith(_START[: len(self._buffer)]):  # such as the greeting of another protocol
-                raise ProtocolError(f"the server does not speak HTTP; it sent {self._buffer[:80]!r}")
-            if len(self._buffer) > _MAX_HEAD:
+        data = self._buffer or self._receive_more_head(deadline)
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            if not data.startswith(_START[: len(data)]):  # such as the greeting of another protocol
+                raise ProtocolError(f"the server does not speak HTTP; it sent {data[:80]!r}")
+            if len(data) > _MAX_HEAD:
                 raise ProtocolError(f"the head of the response must have at most {_MAX_HEAD} bytes")
-            data = self.receive(deadline)
-            if not data:
-                if self._buffer or self._exchanges < 2:
-                    raise ConnectionResetError("the server closed the connection without a response")
-                raise StaleConnection("the server closed the connection without a response")
-            self._buffer = self._buffer + data if self._buffer else data
-        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-        return parse_response_head(head)
+            self._buffer = data
+            data += self._receive_more_head(deadline)
+        self._buffer = data[end + 4 :]
+        return parse_response_head(data[:end])
 
-    @property
-    def buffered(self) -> int:
-        """The number of bytes read beyond the head."""
-        return len(self._buffer)
+    def _receive_more_head(self, deadline: float | None) -> bytes:
+        data = self.receive(deadline)
+        if not data:
+            if self._buffer or self._exchanges < 2:
+                raise ConnectionResetError("the server closed the connection without a response")
+            raise StaleConnection("the server closed the connection without a response")
+        return data
+
+    def take_whole(self, length: str | None) -> bytes | None:
+        """Return the bytes read beyond the head, and empty the buffer, if they are `length` bytes; otherwise None."""
+        data = self._buffer
+        if str(len(data)) != length:
+            return None
+        self._buffer = b""
+        return data
 
     def take_buffered(self) -> bytes:
         """Return the bytes read beyond the head, and empty the buffer."""

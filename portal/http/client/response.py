@@ -43,16 +43,13 @@ class ConnectionResponse:
     def read_buffered(self) -> bytes | None:
         """Return the body if exactly the body arrived with the head, else None; then `iter_body` yields it."""
         connection = self._connection
-        if (
-            connection is None
-            or self.headers.get("content-length") != str(connection.buffered)
-            or "transfer-encoding" in self.headers
-            or self.status in BODILESS
-        ):
+        headers = self.headers
+        if connection is None or "transfer-encoding" in headers or self.status in BODILESS:
             return None
-        body = connection.take_buffered()
-        self._connection = None
-        connection.release(self._keep)
+        body = connection.take_whole(headers.get("content-length"))
+        if body is not None:
+            self._connection = None
+            connection.release(self._keep)
         return body
 
     def iter_body(self) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ request can have reached the server.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from ...address import Address
 from ...calls.deadlines import expired_error
 from ...errors import CallCancelled, PortalError, ProtocolError, TransportError
@@ -49,15 +51,16 @@ class HTTPTransport:
         Raises: portal errors only.
         """
         address, context = request.address, request.context
+        deadline = context.deadline
         if context.cancelled:
             raise CallCancelled("the caller cancelled the call", address=address)
-        if context.expired:
+        if deadline is not None and monotonic() >= deadline:
             raise expired_error(context, str(address))
         proxy = self._proxies.find(address)
         try:
             if proxy is not None:
                 return self._urllib3.exchange(request, proxy)
-            data, deadline = request.encode(), context.deadline
+            data = request.encode()
             pools = self._tls_pools if address.scheme == "https" else self._pools
             connection = pools.acquire(address, deadline)
             if context.abortable:

@@ -56,8 +56,12 @@ def context_of(headers: Mapping[str, str], arrived: float) -> CallContext:
 def header_lines(context: CallContext) -> str:
     """Return the headers of `headers_of` as lines of a request's head. Raises: as `headers_of`."""
     if context.traceparent is None and context.parent is None and context.idempotency_key is None:
-        lines = f"X-Request-ID: {_checked_id(context)}\r\n"
-        return lines if context.deadline is None else f"{lines}X-Portal-Timeout: {_timeout(context.deadline)}\r\n"
+        request_id, deadline = context.request_id, context.deadline
+        if not is_request_id(request_id):
+            raise _wrong_id()
+        if deadline is None:
+            return f"X-Request-ID: {request_id}\r\n"
+        return f"X-Request-ID: {request_id}\r\nX-Portal-Timeout: {_milliseconds_until(deadline)}\r\n"
     return "".join([f"{name}: {value}\r\n" for name, value in headers_of(context).items()])
 
 
@@ -66,9 +70,11 @@ def headers_of(context: CallContext) -> dict[str, str]:
 
     Raises: ProtocolError for a request id or idempotency key that a header cannot carry.
     """
-    headers = {"X-Request-ID": _checked_id(context)}
+    headers = {"X-Request-ID": context.request_id}
+    if not is_request_id(context.request_id):
+        raise _wrong_id()
     if context.deadline is not None:
-        headers["X-Portal-Timeout"] = str(_timeout(context.deadline))
+        headers["X-Portal-Timeout"] = str(_milliseconds_until(context.deadline))
     if context.traceparent is not None or context.parent is not None:
         trace, state = trace_to_send(context)
         if trace is not None:
@@ -80,13 +86,11 @@ def headers_of(context: CallContext) -> dict[str, str]:
     return headers
 
 
-def _checked_id(context: CallContext) -> str:
-    request_id = context.request_id
-    if not is_request_id(request_id):
-        raise ProtocolError("the request id must be 1 to 128 visible ASCII characters")
-    return request_id
+def _wrong_id() -> ProtocolError:
+    return ProtocolError("the request id must be 1 to 128 visible ASCII characters")
 
 
-def _timeout(deadline: float) -> int:
+def _milliseconds_until(deadline: float) -> int:
     """Return the whole milliseconds that are left, rounded up."""
-    return max(0, math.ceil((deadline - monotonic()) * 1000))
+    left = math.ceil((deadline - monotonic()) * 1000)
+    return left if left > 0 else 0

@@ -153,16 +153,19 @@ class Dispatcher:
         Raises: portal errors only. CallTimeout at the deadline, with the context cancelled. CallCancelled if the call
             was cancelled before the function started. OverloadedError if a worker is needed and none is free.
         """
-        context = self._apply_timeout(call)
+        context, own = call.context, call.function.schema.timeout
+        if own is not None:
+            limit_deadline(context, monotonic() + own)
+        deadline = context.deadline
         try:
             if context.cancelled:
                 raise cancelled_error(context)
-            if context.expired:
+            if deadline is not None and monotonic() >= deadline:
                 self._expired.add()
                 raise expired_error(context, call.function.name)
             if call.streaming:
                 return self._iterate(call, self._run(call), on_deadline)
-            if context.deadline is None:
+            if deadline is None:
                 return self._run(call) if self._executor is None else self._run_in_worker(call)
             if on_deadline is not None and self._executor is None:
                 late = partial(timeout_error, context, call.function.name, context.remaining())
@@ -177,12 +180,6 @@ class Dispatcher:
         except PortalError as error:
             error.with_context(request_id=context.request_id, operation=call.function.name)
             raise
-
-    def _apply_timeout(self, call: Call) -> CallContext:
-        own = call.function.schema.timeout
-        if own is not None:
-            limit_deadline(call.context, monotonic() + own)
-        return call.context
 
     def _watch_call(
         self, context: CallContext, on_deadline: Callable[[CallTimeout], object], late: Callable[[], CallTimeout]

@@ -20,15 +20,18 @@ STUCK = 5e-3  # seconds after which other clients have waited too long
 _MAX_SAMPLE = 8 * QUICK  # a longer call counts as this, so that one pause of the machine does not make a call slow
 _WEIGHT = 1 / 16  # of the latest call in the average
 _PAUSE, _MAX_PAUSE = 0.05, 30.0  # seconds for which a slow call goes to workers only
-_SOON = 8  # times the pause. A call that is slow again within that time gets twice the pause.
+_SOON = 8  # times the pause. A call that is slow again within that time gets twice the pause, unless that is rare.
+_UNKNOWN = float("inf")
+_RARE = 1000  # calls; if so many were quick in between, the machine may have paused, as busy ones do all the time
 
 
 class _Latency:
-    __slots__ = ("pause", "until", "usual")
+    __slots__ = ("inline", "pause", "until", "usual")
 
     def __init__(self) -> None:
-        self.usual = float("inf")
+        self.usual = _UNKNOWN
         self.until = self.pause = 0.0
+        self.inline = 0  # calls in the reading thread since the last pause
 
 
 class LatencyTracker:
@@ -67,13 +70,19 @@ class LatencyTracker:
         if latency is None:
             return
         with self._lock:
+            if latency.usual == _UNKNOWN:
+                return  # sent away already, by the thread that watches
+            latency.inline += 1
             latency.usual += ((seconds if seconds < _MAX_SAMPLE else _MAX_SAMPLE) - latency.usual) * _WEIGHT
             if seconds >= STUCK or latency.usual >= QUICK:
                 self._send_away(latency)
 
     def _send_away(self, latency: _Latency) -> None:
         now = self._clock()
-        again = latency.pause and now < latency.until + _SOON * latency.pause
+        if now < latency.until:
+            return
+        again = latency.pause and now < latency.until + _SOON * latency.pause and latency.inline < _RARE
+        latency.inline = 0
         latency.pause = min(2 * latency.pause, _MAX_PAUSE) if again else _PAUSE
         latency.until = now + latency.pause  # before `usual`, as `is_quick` takes no lock
-        latency.usual = float("inf")  # until a worker is quicker
+        latency.usual = _UNKNOWN  # until a worker is quicker

@@ -69,6 +69,28 @@ def test_a_call_that_gets_stuck_repeatedly_is_tried_inline_less_often(latencies:
     assert stick(latencies, clock) == pytest.approx(0.05, abs=0.02)  # long ago: as the first time
 
 
+def test_a_call_that_gets_stuck_once_in_a_thousand_times_keeps_its_short_pause(
+    latencies: LatencyTracker, clock: Clock
+) -> None:
+    latencies.served_by_worker("add", FAST)
+    for _ in range(12):
+        assert stick(latencies, clock) == pytest.approx(0.05, abs=0.02)
+        for _ in range(1000):
+            latencies.served_inline("add", FAST)
+
+
+def test_a_call_that_is_noted_while_it_is_stuck_and_at_its_end_counts_once(
+    latencies: LatencyTracker, clock: Clock
+) -> None:
+    latencies.served_by_worker("add", FAST)
+    latencies.served_inline("add", STUCK)
+    clock.now += 0.01
+    latencies.served_inline("add", STUCK)
+    latencies.served_by_worker("add", FAST)
+    clock.now += 0.045
+    assert latencies.is_quick("add")
+
+
 def test_a_slow_call_is_tried_inline_again_after_a_worker_was_fast(latencies: LatencyTracker, clock: Clock) -> None:
     latencies.served_by_worker("add", FAST)
     latencies.served_inline("add", STUCK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -16,6 +17,7 @@ import pytest
 import portal.examples.orders as orders
 from portal import ApiKeyAuth, BearerAuth, HTTPPortal, function
 from portal.http.server.mount import mount
+from portal.schema import File
 from tests.support.chromium import browser, needs_browser
 
 pytestmark = needs_browser
@@ -44,6 +46,13 @@ class DocsPage:
         from selenium.webdriver.support.ui import WebDriverWait
 
         return WebDriverWait(self.driver, WAIT).until(lambda _: next(iter(self.all(selector)), None), selector)
+
+    def at_least(self, number: int, selector: str) -> list[Any]:
+        """What a selector fits, as soon as there are so many."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, WAIT).until(lambda _: len(self.all(selector)) >= number, selector)
+        return self.all(selector)
 
     def click(self, selector: str) -> None:
         """By the element's own click: what lies over it while the page moves does not matter."""
@@ -78,6 +87,10 @@ class DocsPage:
         if body is not None:
             text.clear()
             text.send_keys(json.dumps(body))
+        return self.execute(block)
+
+    def execute(self, block: str) -> tuple[int, str]:
+        """Send what is filled in, and return status and body of the answer."""
         self.click(f"{block} .execute")
         status = self.find(f"{block} .live-responses-table tr.response .response-col_status").text
         text = self.find(f"{block} .live-responses-table tr.response .response-col_description .highlight-code code")
@@ -125,6 +138,11 @@ def greet(name: str, times: int = 1) -> str:
 def count(to: int) -> Iterator[int]:
     """Numbers, one a line."""
     yield from range(to)
+
+
+def sizes(photos: list[File]) -> dict[str, int]:
+    """The size of each file."""
+    return {photo.name or "": len(photo.read()) for photo in photos}
 
 
 @pytest.fixture
@@ -191,6 +209,25 @@ def test_a_stream_shows_its_lines(page: DocsPage, served: str) -> None:
     page.open(f"{served}/docs/")
     page.authorize("bearer")
     assert page.try_out("count", {"to": 3}) == (200, "0\n1\n2")
+
+
+def test_several_files_are_chosen_and_sent(page: DocsPage, tmp_path: Path) -> None:
+    with HTTPPortal() as http:
+        http.apply(sizes)
+        page.open(f"http://127.0.0.1:{http.port}/docs/")
+        block = "[id$='-sizes']"
+        page.click(f"{block} .opblock-summary-control")
+        page.click(f"{block} .try-out__btn")
+        page.click(f"{block} .json-schema-form-item-add")
+        for number, field in enumerate(page.at_least(2, f"{block} input[type=file]"), 1):
+            file = tmp_path / f"{number}.png"
+            file.write_bytes(b"x" * number)
+            field.send_keys(str(file))
+        assert page.execute(block) == (200, '{\n  "1.png": 1,\n  "2.png": 2\n}')
+    # The page looks for a component of its own that it does not have, and takes the usual one.
+    assert {entry.partition('"JsonSchema_string_binary"')[1] for entry in page.console()} <= {
+        '"JsonSchema_string_binary"'
+    }
 
 
 class Quiet(WSGIRequestHandler):

@@ -137,9 +137,14 @@ class BodyDecoder:
             self.check(data.encode() if isinstance(data, str) else data)
         return _decode(data, False)
 
-    def check(self, data: bytes) -> None:
-        """Raise ProtocolError (413) for too many objects and arrays. Text of `max_containers` bytes has fewer."""
-        found = count_containers(data, self.max_containers)
+    def check(self, *texts: bytes) -> None:
+        """Raise ProtocolError (413) for too many objects and arrays in all JSON texts of one body together.
+
+        Text of `max_containers` bytes has fewer.
+        """
+        found = sum(text.count(b"{") + text.count(b"[") for text in texts)
+        if found > self.max_containers:
+            found = sum(count_containers(text, 0) for text in texts)
         if found > self.max_containers:
             self.rejected.add()
             message = f"the body must have at most {self.max_containers:,} objects and arrays, got {found:,}"

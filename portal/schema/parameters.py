@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from ..context import CallContext
 from ..errors import ConfigError, Fault, FunctionError, ValidationError
+from ..errors.fault import limit_faults
 from .callables import resolved_hints
 from .codecs import Converter
 from .codecs.record_shapes import FieldShape
@@ -170,7 +171,7 @@ class Parameters:
         if not isinstance(found, dict):
             return self._reject_native(params, found)
         if self._accepted is not None and not self._accepted.issuperset(found):
-            raise ValidationError(errors=list(self._unknown(found)))
+            raise ValidationError(errors=limit_faults(self._unknown(found)))
         return dict(found) if found is params else found
 
     def _unknown(self, found: dict[Any, Any]) -> Iterator[Fault]:

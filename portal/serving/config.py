@@ -22,7 +22,7 @@ _SECONDS = frozenset(
 _MAY_BE_ZERO = ("queue", "min_write_rate", "max_abandoned")
 _OPTIONAL = frozenset(
     (
-        *("max_streams", "connections_per_client", "max_handshakes"),
+        *("max_streams", "max_streams_per_client", "connections_per_client", "max_handshakes"),
         *("queue_per_client", "max_running_per_function", "max_running_per_client", "max_computing", "max_abandoned"),
     )
 )
@@ -76,6 +76,8 @@ class ServingConfig:
         max_output: bytes that are kept for all clients. Above it, the client with the most of them is cut.
         max_streams: number of streams that may be sent at a time. Further ones get 503. None leaves a quarter of the
             workers, and at least one, to other calls.
+        max_streams_per_client: number of streams of one client. Further ones get 503. None leaves a quarter of the
+            streams, and of the calls of a function, and at least one, to other clients.
         linger: how long a worker waits for the next request of the connection that it has just served.
         busy_poll: how long the reactor polls for the next request before it sleeps; 0 always sleeps. It polls only
             while requests usually come that fast and no worker is busy. This halves the time of short calls in a row
@@ -121,6 +123,7 @@ class ServingConfig:
     max_output_per_connection: int = 1024 * 1024
     max_output: int = 64 * 1024 * 1024
     max_streams: int | None = None
+    max_streams_per_client: int | None = None
     linger: float = 0.005
     busy_poll: float = 150e-6
     drain_delay: float = 0.0
@@ -155,6 +158,14 @@ class ServingConfig:
         if self.max_streams is not None:
             return self.max_streams
         return max(1, self.workers - max(1, self.workers // 4))
+
+    @property
+    def streams_per_client(self) -> int:
+        """The number of streams that may be sent to one client at a time."""
+        if self.max_streams_per_client is not None:
+            return self.max_streams_per_client
+        places = min(self.streams, self.key_limits()["function"].running or self.streams)
+        return max(1, places - max(1, places // 4))
 
     @property
     def abandoned(self) -> int:

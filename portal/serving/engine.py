@@ -81,7 +81,7 @@ def build_engine(
             poller,
             OpenConnections(before),
             ByteBudget(config.max_output),
-            Places(config.streams),
+            Places(config.streams, config.streams_per_client),
             InputBudgets(config.max_input, config.max_unknown_input),
             BodyStore(disk, partial(_rule_for, app_for)),
         )

@@ -15,7 +15,7 @@ from time import monotonic
 import pytest
 import trustme
 
-from portal import CallContext, HTTPPortal
+from portal import BearerAuth, CallContext, HTTPPortal
 from portal.serving import Certificate, ServingConfig, TLSConfig
 from tests.support.waiting import eventually
 
@@ -54,7 +54,7 @@ FUNCTIONS: tuple[Callable[..., object], ...] = (add, blob, endless, short_stream
 
 def serve(**limits: object) -> HTTPPortal:
     """Return a portal in which one function, or one client, may hold every worker, unless `limits` says otherwise."""
-    every = {"max_running_per_function": 99, "max_running_per_client": 99}
+    every = {"max_running_per_function": 99, "max_running_per_client": 99, "max_streams_per_client": 99}
     portal = HTTPPortal(config=ServingConfig(**(every | limits)))  # type: ignore[arg-type]
     for one in FUNCTIONS:
         portal.apply(one)
@@ -188,7 +188,7 @@ def test_streams_never_take_the_last_worker() -> None:
             rejected = read_to_end(one_more)
         assert rejected.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1" in rejected.lower()
-        assert b"every place for a stream is taken" in rejected
+        assert b"every place for a stream" in rejected
         call_add(portal)
         assert (stats(portal)["streams"], stats(portal)["streams_rejected"]) == (3, 1)
         open_streams.close()
@@ -196,6 +196,42 @@ def test_streams_never_take_the_last_worker() -> None:
         with connect(portal) as again:
             again.sendall(request("waiting"))
             assert again.recv(10) == b"HTTP/1.1 2"
+
+
+@pytest.mark.parametrize("workers", [4, 8, 16])
+def test_streams_of_one_client_leave_places_to_another(workers: int) -> None:
+    """Also for the same function: the streams of one client hold neither all places nor all calls of it."""
+    with HTTPPortal(config=ServingConfig(workers=workers)) as portal, ExitStack() as open_streams:
+        portal.apply(waiting)
+        found = []
+        for _ in range(workers):
+            sock = open_streams.enter_context(connect(portal))
+            sock.sendall(request("waiting"))
+            found.append(sock.recv(12))
+            if found[-1] != b"HTTP/1.1 200":
+                break
+        assert found[-1] == b"HTTP/1.1 503"
+        assert stats(portal)["streams_rejected"] == 1
+        other = open_streams.enter_context(
+            socket.create_connection(("127.0.0.1", portal.port), timeout=WAIT, source_address=("127.0.0.2", 0))
+        )
+        other.sendall(request("waiting"))
+        assert other.recv(12) == b"HTTP/1.1 200"
+
+
+def test_streams_count_for_the_identity_whatever_else_its_requests_have() -> None:
+    """A client cannot be several by sending other cookies with one credential."""
+    auth = BearerAuth({"a": "ann", "b": "bob"})
+    with HTTPPortal(auth=auth, config=ServingConfig(workers=8, max_streams_per_client=2)) as portal:
+        portal.apply(waiting)
+        with ExitStack() as open_streams:
+            found = []
+            for number, token in enumerate(("a", "a", "a", "b")):
+                sock = open_streams.enter_context(connect(portal))
+                headers = f"Authorization: Bearer {token}\r\nCookie: c={number}\r\nContent".encode()
+                sock.sendall(request("waiting").replace(b"Content", headers, 1))
+                found.append(sock.recv(12)[9:])
+            assert found == [b"200", b"200", b"503", b"200"]
 
 
 def test_a_short_stream_frees_its_worker_before_its_client_has_read_it() -> None:

@@ -89,6 +89,7 @@ def _form_params(
     properties = schema.get("properties", {})
     params: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
+    fields: list[tuple[Part, bytes]] = []
     left = _MAX_FIELD
     for part in parse_parts(content, boundary_of(content_type)):
         if part.name in transfer.lists and not _is_json_field(part):
@@ -103,8 +104,13 @@ def _form_params(
         left -= part.size
         if left < 0:
             raise ProtocolError(f"the fields of a form must have at most {_MAX_FIELD} bytes together", status=413)
+        params[part.name] = None
+        fields.append((part, content.read_at(part.start, part.size)))
+    # Before one of them is decoded. Each alone may have fewer objects and arrays than a body may have.
+    decoder.check(*(data for part, data in fields if _may_be_json(part, properties.get(part.name))))
+    for part, data in fields:
         try:
-            params[part.name] = _field(content.read_at(part.start, part.size), part, properties.get(part.name), decoder)
+            params[part.name] = _field(data, part, properties.get(part.name), decoder)
         except UnicodeDecodeError:
             words = f"the field {part.name[:80]!r} must be UTF-8 text"
             raise SerializationError(f"{words}; the fields for files are {', '.join(kinds)}"[:500]) from None
@@ -145,6 +151,10 @@ def _field(data: bytes, part: Part, schema: Any, decoder: BodyDecoder) -> Any:
         return decode_body(data, decoder) if data else text
     except SerializationError:
         return text
+
+
+def _may_be_json(part: Part, schema: Any) -> bool:
+    return _media_of(part) == JSON or not _is_text(schema)
 
 
 def _media_of(part: Part) -> str:

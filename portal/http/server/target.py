@@ -2,16 +2,16 @@
 
 A function has one path. A second spelling of it could pass a rule of a proxy, which compares paths as text.
 
-Source: RFC 3986 section 6.2.2.2 (percent-encoding normalization).
+Source: RFC 3986 sections 3.3 (characters of a path) and 6.2.2 (normalization of case and percent-encoding).
 """
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from ...address import Address
+from ...address.percent import SEGMENT_SAFE
 from ...errors import AddressError, RegistryError
 from ...serving import Request
 
@@ -21,8 +21,6 @@ Target = tuple[tuple[str, ...], str | None]
 #: The path of JSON-RPC, unless a function is published there.
 RPC_PATH = ("rpc",)
 _MAX_CACHED = 256  # characters
-#: Percent-encoded letters, digits, "-", ".", "_" and "~" (unreserved characters, RFC 3986 section 2.3).
-_NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
 
 
 def read_target(tail: str, query: str) -> Target:
@@ -30,7 +28,7 @@ def read_target(tail: str, query: str) -> Target:
 
     Args:
         tail: the path below the base path, still percent-encoded.
-    Raises: RegistryError for a path with an empty segment or needless percent-encoding.
+    Raises: RegistryError for a path with an empty segment, or with another percent-encoding than that of addresses.
     """
     return (_cached_target if len(tail) + len(query) <= _MAX_CACHED else _read_target)(tail, query)
 
@@ -47,7 +45,7 @@ def _check_path(path: str) -> None:
 
     Args:
         path: still percent-encoded; "/" is the one path that may end with a slash.
-    Raises: RegistryError for an empty segment or needless percent-encoding.
+    Raises: RegistryError for an empty segment, or for another percent-encoding than that of addresses.
     """
     if "//" in path or (path.endswith("/") and path != "/"):
         raise _not_found(path, "write the path without empty segments, as in its address")
@@ -55,9 +53,15 @@ def _check_path(path: str) -> None:
 
 
 def check_encoding(path: str) -> None:
-    """Reject needless percent-encoding. Raises: RegistryError."""
-    if "%" in path and _NEEDLESS.search(path):
-        raise _not_found(path, "write letters, digits, '-', '.', '_' and '~' without percent-encoding")
+    """Reject a path whose percent-encoding is not that of addresses.
+
+    There, the characters that a segment may have are not encoded, all others are, and the digits are upper case.
+
+    Raises: RegistryError.
+    """
+    if any(quote(unquote(segment), safe=SEGMENT_SAFE) != segment for segment in path.split("/")):
+        plain = f"letters, digits and -._~{SEGMENT_SAFE}"
+        raise _not_found(path, f"write {plain} as they are, and percent-encode all else in upper case")
 
 
 def _not_found(path: str, hint: str) -> RegistryError:

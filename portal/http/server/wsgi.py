@@ -50,7 +50,7 @@ _SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ 
 _PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
 _OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 #: A path whose text says more than PATH_INFO.
-_RESPELT = re.compile(r"%|//|/\.")
+_RESPELT = re.compile(r"//|/\.|[^/!$&'()*+,;=:@~A-Za-z0-9_.\-]")
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 #: Headers that the outer server sends. They concern its connection (RFC 9110 section 7.6.1), or it sets them anyway.
 _OF_OUTER_SERVER = frozenset(

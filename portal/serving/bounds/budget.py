@@ -52,10 +52,11 @@ class ByteBudget:
 
 
 class Places:
-    """Counts the places that are taken, up to a limit.
+    """Counts the places that are taken, of all clients together and of each one.
 
     Args:
         limit: number of places.
+        per_client: places of one client at most; None for all.
 
     Attributes:
         taken: places that are taken now.
@@ -64,24 +65,40 @@ class Places:
     Threads: any.
     """
 
-    __slots__ = ("_limit", "_lock", "rejected", "taken")
+    __slots__ = ("_clients", "_limit", "_lock", "_per_client", "rejected", "taken")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, per_client: int | None = None) -> None:
         self._limit = limit
+        self._per_client = limit if per_client is None else per_client
         self._lock = threading.Lock()  # guards the attributes
+        self._clients: dict[str, int] = {}  # of each client that has a place
         self.taken = 0
         self.rejected = 0
 
-    def take(self) -> bool:
-        """Take a place. Return False if there is none."""
+    def take(self, client: str | None = None) -> bool:
+        """Take a place. Return False if there is none.
+
+        Args:
+            client: who takes it; None counts for no client.
+        """
         with self._lock:
-            if self.taken >= self._limit:
+            own = 0 if client is None else self._clients.get(client, 0)
+            if self.taken >= self._limit or own >= self._per_client:
                 self.rejected += 1
                 return False
             self.taken += 1
+            if client is not None:
+                self._clients[client] = own + 1
             return True
 
-    def leave(self) -> None:
+    def leave(self, client: str | None = None) -> None:
         """Give a place back."""
         with self._lock:
             self.taken -= 1
+            if client is None:
+                return
+            left = self._clients[client] - 1
+            if left:
+                self._clients[client] = left
+            else:
+                del self._clients[client]

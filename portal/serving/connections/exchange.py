@@ -86,10 +86,13 @@ class Exchange:
 
     # the serving thread
 
-    def send(self, response: Response) -> None:
+    def send(self, response: Response, client: str | None = None) -> None:
         """Send a response that the caller has claimed. Raises: OSError if the client is gone.
 
         What the client does not take at once is sent later, by the reactor. A stream waits while too much is kept.
+
+        Args:
+            client: whose places a stream takes; None counts it for no client.
         """
         body = response.body
         if isinstance(body, bytes):
@@ -99,14 +102,14 @@ class Exchange:
             else:
                 self._connection.send(self._encode(response, body))
         else:
-            self._send_stream(response, body)
+            self._send_stream(response, body, client)
 
     def _reject_stream(self, body: Iterator[bytes]) -> None:
         """Send 503 in the place of a stream, as its client could hold a worker for a long time."""
         self._connection.forget_hangup()
         close_and_log(body, "the body of a response")
         self.keep_alive = False
-        self._connection.send(overloaded_response("every place for a stream is taken", now=time()))
+        self._connection.send(overloaded_response("every place for a stream of this client is taken", now=time()))
 
     def _encode(self, response: Response, body: bytes) -> bytes:
         """Return a complete response. A HEAD request gets no body (RFC 9110 section 9.3.2)."""
@@ -124,8 +127,8 @@ class Exchange:
             now=time(),
         )
 
-    def _send_stream(self, response: Response, body: Iterator[bytes]) -> None:
-        if not self._connection.streams.take():
+    def _send_stream(self, response: Response, body: Iterator[bytes], client: str | None) -> None:
+        if not self._connection.streams.take(client):
             self._reject_stream(body)
             return
         try:
@@ -136,7 +139,7 @@ class Exchange:
         finally:
             self._streaming = False
             run_all(
-                self._connection.streams.leave,
+                partial(self._connection.streams.leave, client),
                 self._connection.forget_hangup,
                 partial(close_and_log, body, "the body of a response"),
             )

@@ -274,7 +274,7 @@ class RequestScheduler:
             return False  # the responder at the deadline has sent a response and passed the connection on
         if self.stopping:
             exchange.close_after_response()
-        exchange.send(response)
+        exchange.send(response, None if held is None else held.client)
         if response.upgrade is not None:
             self._upgrade(connection, response)
             return False

@@ -29,6 +29,13 @@ class HeldKeys:
         self._over = False
         self._lock = threading.Lock()  # of `abandon` and `release` one comes first
 
+    @property
+    def client(self) -> str | None:
+        """The client of the job: its identity if that is known, else its credential or network; None for none."""
+        keys = dict((*self._own, *self._keys))
+        name = keys.get("identity")
+        return keys.get("client") if name is None else f"identity:{name}"
+
     def hold(self, key: Key) -> None:
         """Count a key until `release`. Raises: OverloadedError if the key is full."""
         keys = (*self._keys, key)

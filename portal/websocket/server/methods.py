@@ -13,6 +13,7 @@ from ...calls.middleware import Call
 from ...catalogue.suggestions import most_similar
 from ...context import CallContext, Identity
 from ...errors import Fault, RegistryError, ValidationError
+from ...errors.fault import limit_faults
 from ...function import Function, function
 from ...network.charges import RequestCharges
 from ...network.listing import Listing
@@ -216,7 +217,8 @@ def _params(call: IncomingCall, *names: str) -> JSONObject:
     unknown = [name for name in params if name not in names]
     if unknown:
         words = f"is not a parameter of {call.method}"
-        raise ValidationError(errors=[Fault(f"/{name[:100]}", words, "additionalProperties") for name in unknown])
+        faults = (Fault(f"/{name[:100]}", words, "additionalProperties") for name in unknown)
+        raise ValidationError(errors=limit_faults(faults))
     return params
 
 

@@ -16,6 +16,7 @@ import requests
 from portal import Consumer, HTTPPortal, Idempotency
 from portal.http.server.files import FileBody
 from portal.schema import Bytes, File, Header
+from portal.serving import ServingConfig
 
 BIG = bytes(range(256)) * 1024  # more than is sent with the head
 
@@ -75,6 +76,20 @@ def test_a_form_has_files_and_parameters(http: HTTPPortal) -> None:
     large = requests.post(url, files=files, data={"title": "x" * (1024 * 1024)}, timeout=30)
     assert large.status_code == 413
     assert "max_body" in large.json()["detail"]
+
+
+def test_the_fields_of_a_form_have_as_many_objects_and_arrays_as_a_body() -> None:
+    """Each field alone has fewer. They are counted before one is decoded; text is not counted."""
+    brackets = "[" + ",".join(["[]"] * 60) + "]"
+    files = {"photo": ("a", b"abc"), "tags": (None, brackets, "application/json"), "more": (None, brackets)}
+    with HTTPPortal(config=ServingConfig(max_containers=100)) as http:
+        http.apply(describe)
+        url = f"{http.base}/describe"
+        found = requests.post(url, files=files, data={"title": "a"}, timeout=30)
+        assert (found.status_code, found.json()["status"]) == (413, 413)
+        assert http.stats()["bodies_rejected"] == 1
+        found = requests.post(url, files={"photo": ("a", b"abc")}, data={"title": brackets * 3}, timeout=30)
+        assert (found.status_code, http.stats()["bodies_rejected"]) == (200, 1)
 
 
 def test_several_parts_of_a_name_are_a_list_of_files(http: HTTPPortal) -> None:

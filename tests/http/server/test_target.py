@@ -10,7 +10,7 @@ from portal import Address
 from portal.errors import RegistryError
 from portal.http.server.target import public_base, read_target
 
-UNRESERVED = string.ascii_letters + string.digits + "-._~"
+PLAIN = string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@"
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,23 @@ def test_a_path_has_no_empty_segments(tail: str) -> None:
         assert "without empty segments" in caught.value.hint
 
 
-@pytest.mark.parametrize("character", string.ascii_letters + string.digits + "-._~")
-def test_unreserved_characters_are_not_encoded(character: str) -> None:
-    for code in (f"%{ord(character):02X}", f"%{ord(character):02x}"):
+@pytest.mark.parametrize("character", [chr(code) for code in range(33, 127)])
+def test_a_character_has_one_spelling(character: str) -> None:
+    """What a segment may have as it is (RFC 3986 section 3.3) is not encoded, and everything else is."""
+    raw, upper, lower = character, f"%{ord(character):02X}", f"%{ord(character):02x}"
+    served, others = (upper, {raw, lower}) if character not in PLAIN else (raw, {upper, lower})
+    assert read_target(f"/shop/a{served}", "")[0] == ("shop", f"a{character}")
+    for other in others - {served, "/", "?", "#"}:
         with pytest.raises(RegistryError) as caught:
-            read_target(f"/shop/a{code}", "")
-        assert "without percent-encoding" in caught.value.hint
+            read_target(f"/shop/a{other}", "")
+        assert "percent-encode all else" in caught.value.hint
 
 
-@pytest.mark.parametrize("character", [chr(code) for code in range(128) if chr(code) not in UNRESERVED])
-def test_other_characters_may_be_encoded(character: str) -> None:
-    assert read_target(f"/a%{ord(character):02X}", "")[0] == (f"a{character}",)
+@pytest.mark.parametrize("tail", ["/%c3%a9", "/%C3%a9", "/%FF", "/%C3", "/%", "/%4", "/%zz", "/add%40", "/add%401"])
+def test_text_has_one_spelling(tail: str) -> None:
+    assert read_target("/%C3%A9", "")[0] == ("é",)
+    with pytest.raises(RegistryError):
+        read_target(tail, "")
 
 
 @pytest.mark.parametrize(

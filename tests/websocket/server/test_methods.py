@@ -18,6 +18,7 @@ from portal.errors import (
     SerializationError,
     ValidationError,
 )
+from portal.errors.fault import MAX_FAULTS
 from portal.websocket.topics.event import Retain
 from portal.websocket.topics.topic import Topic
 from tests.support.websocket_server import LocalPeer, Server
@@ -51,6 +52,15 @@ def test_describe_tells_what_is_at_a_path() -> None:
     assert peer.result("rpc.describe", {"path": "add@1"})["name"] == "add"
     topic = peer.result("rpc.describe", {"path": "ticks"})
     assert (topic["topic"], topic["item"], topic["description"]) == ("ticks", {"type": "integer"}, "prices")
+
+
+@pytest.mark.parametrize("method", ["rpc.describe", "rpc.subscribe", "rpc.publish", "rpc.authenticate"])
+def test_the_error_for_unknown_parameters_is_short(method: str) -> None:
+    peer = Server([add]).connect()
+    with pytest.raises(ValidationError) as caught:
+        peer.result(method, {str(number): 1 for number in range(20_000)})
+    assert len(caught.value.errors) <= MAX_FAULTS + 1
+    assert caught.value.errors[-1].rule == "faults"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ __all__ = ["openapi"]
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:TARGET...")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write to this file, not to stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write to this file, not to stdout."
+)
 @click.option("--base-path", default="/api", show_default=True, help="Prefix of all paths.")
 @click.option("--title", default="Portal", show_default=True, help="Title of the interface.")
 @click.option("--version", "version", default="1", show_default=True, help="Version of the interface.")

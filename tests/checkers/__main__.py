@@ -51,15 +51,26 @@ def mypy(paths: list[Path]) -> dict[Place, str]:
 
 def basedpyright(paths: list[Path]) -> dict[Place, str]:
     """Return the errors of basedpyright in its strict mode."""
-    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--project", str(HERE)]
+    return {place: text for place, (severity, text) in _basedpyright(paths, HERE).items() if severity == "error"}
+
+
+def recommended(clients: list[Path]) -> dict[Place, str]:
+    """Return the errors and warnings of basedpyright without settings, with which programs check their clients."""
+    folder = clients[0].parent
+    settings = {"extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    return {place: text for place, (_, text) in _basedpyright(clients, folder).items()}
+
+
+def _basedpyright(paths: list[Path], project: Path) -> dict[Place, tuple[str, str]]:
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--project", str(project)]
     command += ["--pythonpath", sys.executable, *map(str, paths)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if found.returncode not in (0, 1):
         sys.exit(found.stdout + found.stderr)
     return {
-        (Path(row["file"]).name, row["range"]["start"]["line"] + 1): row["message"]
+        (Path(row["file"]).name, row["range"]["start"]["line"] + 1): (row["severity"], row["message"])
         for row in json.loads(found.stdout)["generalDiagnostics"]
-        if row["severity"] == "error"
     }
 
 
@@ -83,17 +94,18 @@ def written_clients(folder: Path) -> list[Path]:
 def main() -> None:
     """Check the files and exit with 1 if a checker disagrees with the marks."""
     with tempfile.TemporaryDirectory() as folder:
-        check([*files(), *written_clients(Path(folder))])
+        clients = written_clients(Path(folder))
+        check([*files(), *clients], clients)
 
 
-def check(paths: list[Path]) -> None:
+def check(paths: list[Path], clients: list[Path]) -> None:
     """Check files and exit with 1 if a checker disagrees with the marks."""
-    marked = expected(paths)
     failed = False
-    for checker in (mypy, basedpyright):
-        problems = list(differences(marked, checker(paths)))
+    for checker, checked in ((mypy, paths), (basedpyright, paths), (recommended, clients)):
+        marked = expected(checked)
+        problems = list(differences(marked, checker(checked)))
         failed = failed or bool(problems)
-        print(f"{checker.__name__}: {len(paths)} files, {len(marked)} marked lines, {len(problems)} differences")
+        print(f"{checker.__name__}: {len(checked)} files, {len(marked)} marked lines, {len(problems)} differences")
         for problem in problems:
             print(f"  {problem}")
     sys.exit(failed)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import assert_type
+from typing import Any, assert_type
 
-from portal import Consumer, Event, Function, JSONValue, Subscription, function, service
+from portal import Consumer, Event, Function, JSONValue, PortalError, Subscription, function, service
 
 
 @function
@@ -23,11 +23,23 @@ def count(number: int) -> Iterator[int]:
     yield from range(number)
 
 
+class SoldOut(PortalError):
+    """The article is sold out."""
+
+    code = "sold_out_in_shop"
+    members = ("sku", "missing")
+
+    def __init__(self, message: str = "", *, sku: str = "", missing: int = 0, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.sku = sku
+        self.missing = missing
+
+
 @service(name="shop")
 class Shop:
     """A shop."""
 
-    @function
+    @function(raises=[SoldOut])
     def level(self, sku: str) -> int:
         """Return how many are in stock."""
         return len(sku)

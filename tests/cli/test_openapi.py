@@ -60,7 +60,7 @@ print([http.port] if http.port else [])
 def test_openapi_of_a_portal_is_what_it_serves(here):
     (here / "protected.py").write_text(PROTECTED)
     written = here / "openapi.json"
-    result = run("openapi", "protected:http", "--output", str(written))
+    result = run("openapi", "protected:http", "-o", str(written))
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "[]\n")
     with serving(here, "protected:http") as server:
         assert server.stdout.readline() != "[]\n"

@@ -41,7 +41,7 @@ Examples:
 @click.command("map", epilog=_EXAMPLES)
 @click.argument("address")
 @click.option("--input", "source", type=click.Path(exists=True, dir_okay=False), required=True, metavar="FILE")
-@click.option("--output", "target", type=click.Path(dir_okay=False), required=True, metavar="FILE")
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False), required=True, metavar="FILE")
 @click.option(
     "--failures", type=click.Path(dir_okay=False), metavar="FILE", help="Default: the output file with .failures added."
 )

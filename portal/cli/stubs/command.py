@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["stub"]
 
 #: A class of a client, and its address.
-_ADDRESS = re.compile(r'^class (\w+)\(Client\):\n(?:(?!^class ).*\n)*?    ADDRESS = (".*")$', re.MULTILINE)
+_ADDRESS = re.compile(
+    r'^class (\w+)\(Client\):\n(?:(?!^class ).*\n)*?    ADDRESS: ClassVar\[str\] = (".*")$', re.MULTILINE
+)
 
 
 @click.command(short_help="Write a typed client module.")
 @click.argument("target", metavar="URL|MODULE:TARGET")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write to this file, not to stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write to this file, not to stdout."
+)
 @click.option("--check", type=click.Path(dir_okay=False, exists=True), metavar="FILE", help="Compare with this file.")
 @click.option("--address", metavar="URL", help="Address that the client calls; by default URL, or local://.")
 @click.option("--debug", is_flag=True, help="Show the traceback if a module cannot be imported.")

@@ -62,7 +62,7 @@ class _Module:
         self._names = Names()
         self._types = Types(self._names)
         self._errors: dict[str, tuple[str, list[str]]] = {}
-        self._imports = {"from portal.consumer import Client"}
+        self._imports = {"from typing import ClassVar", "from portal.consumer import Client"}
 
     def write(self, functions: list[Published]) -> str:
         by_service: dict[str, list[Published]] = {}
@@ -90,7 +90,7 @@ class _Module:
     def _client(self, name: str, service: str, functions: list[Published]) -> list[str]:
         words = self._descriptions.get(service) or f"The functions of {service or 'this portal'}."
         lines = [f"class {name}(Client):", *docstring(words, "    "), ""]
-        lines += [f"    ADDRESS = {literal(self._addresses[service])}"]
+        lines += [f"    ADDRESS: ClassVar[str] = {literal(self._addresses[service])}"]
         taken = {"ADDRESS"}
         for one in functions:
             method = identifier(one.name.replace("@", "_v"))
@@ -107,7 +107,8 @@ class _Module:
         result = self._types.annotation(schema.output, schema.output, f"{place}Result").text
         if schema.streaming:
             self._imports.add("from collections.abc import Iterator")
-        lines = _signature(method, parameters, f"Iterator[{result}]" if schema.streaming else result)
+        texts = [_parameter_text(one) for one in parameters]
+        lines = _signature(method, texts, f"Iterator[{result}]" if schema.streaming else result)
         lines += docstring(self._words(schema, parameters), "        ")
         members = ", ".join(f"{literal(one.wire_name)}: {one.name}" for one in parameters)
         omitted = [one.wire_name for one in parameters if one.is_omitted]
@@ -169,16 +170,23 @@ class _Module:
                 *docstring(str(row["description"]), "    "),
             ]
             if members:
-                lines += ["", f"    members = {literal(tuple(members))}"]
-                lines += [f"    {one}: {text}" for one, text in types.items()]
+                lines += ["", f"    members: ClassVar[tuple[str, ...]] = {literal(tuple(members))}", "", *_init(types)]
             self._errors[code] = (name, lines)
         return self._errors[code][0]
 
 
-def _signature(method: str, parameters: list[_Parameter], result: str) -> list[str]:
-    texts = [
-        f"{one.name}: {one.annotation}" + ("" if one.default is None else f" = {one.default}") for one in parameters
-    ]
+def _init(members: Mapping[str, str]) -> list[str]:
+    """Return the lines of the `__init__` of an error with members, by their annotations."""
+    texts = ['message: str = ""', "*", *(f"{name}: {annotation}" for name, annotation in members.items())]
+    lines = [*_signature("__init__", texts, "None"), "        super().__init__(message)"]
+    return [*lines, *(f"        self.{name}: {annotation} = {name}" for name, annotation in members.items())]
+
+
+def _parameter_text(one: _Parameter) -> str:
+    return f"{one.name}: {one.annotation}" + ("" if one.default is None else f" = {one.default}")
+
+
+def _signature(method: str, texts: list[str], result: str) -> list[str]:
     line = f"    def {method}({', '.join(['self', *texts])}) -> {result}:"
     if len(line) <= _WIDTH:
         return [line]

@@ -41,7 +41,7 @@ class Files:
         self.input.write_text("".join(json.dumps({"n": value}) + "\n" for value in values))
 
     def run(self, address: str, *options: str) -> Result:
-        arguments = ["map", address, "--input", str(self.input), "--output", str(self.output), *options]
+        arguments = ["map", address, "--input", str(self.input), "-o", str(self.output), *options]
         return CliRunner().invoke(main, arguments)
 
     @property

@@ -48,8 +48,11 @@ def test_a_server(base: str) -> None:
     text = stub(base).stdout
     ast.parse(text)
     assert text.startswith('"""A client of functions, warehouse.')
-    assert f'class Functions(Client):\n    """The functions of this portal."""\n\n    ADDRESS = "{base}"' in text
-    assert f'class Warehouse(Client):\n    """The stock."""\n\n    ADDRESS = "{base}/warehouse"' in text
+    assert (
+        f'class Functions(Client):\n    """The functions of this portal."""\n\n    ADDRESS: ClassVar[str] = "{base}"'
+        in text
+    )
+    assert f'class Warehouse(Client):\n    """The stock."""\n\n    ADDRESS: ClassVar[str] = "{base}/warehouse"' in text
     assert "def level(self, sku: str) -> int:" in text
     assert "def level_v1(self, sku: str) -> str:" in text
     assert 'self._call("level@1", {"sku": sku}, returns=str)' in text
@@ -62,23 +65,23 @@ def test_the_url_of_a_server_is_completed(base: str) -> None:
 
 def test_a_service_of_a_server(base: str) -> None:
     text = stub(f"{base}/warehouse").stdout
-    assert f'ADDRESS = "{base}/warehouse"' in text
+    assert f'ADDRESS: ClassVar[str] = "{base}/warehouse"' in text
     assert "class Functions" not in text
 
 
 def test_a_module_and_another_address() -> None:
     text = stub("portal.examples.orders:service").stdout
-    assert 'ADDRESS = "local://orders"' in text
+    assert 'ADDRESS: ClassVar[str] = "local://orders"' in text
     assert "def price(self, order: Order) -> Invoice:" in text
     assert (
-        'ADDRESS = "https://shop.example/api/orders"'
+        'ADDRESS: ClassVar[str] = "https://shop.example/api/orders"'
         in stub("portal.examples.orders:service", "--address", "https://shop.example/api").stdout
     )
 
 
 def test_a_file_is_written_and_checked(tmp_path: Path, base: str) -> None:
     path = tmp_path / "client.py"
-    assert stub(base, "--output", str(path)).exit_code == 0
+    assert stub(base, "-o", str(path)).exit_code == 0
     assert path.read_text(encoding="utf-8") == stub(base).stdout
     same = stub(base, "--check", str(path))
     assert (same.exit_code, same.stdout) == (0, f"{path} is up to date\n")
@@ -99,7 +102,7 @@ def test_a_client_of_a_server_is_checked_against_the_module(tmp_path: Path) -> N
             assert stub(source, "--check", str(path)).exit_code == 0, source
     other = stub(target, "--address", "https://bank.example/api", "--check", str(path))
     assert other.exit_code == 1
-    assert '+    ADDRESS = "https://bank.example/api/orders"' in other.stdout
+    assert '+    ADDRESS: ClassVar[str] = "https://bank.example/api/orders"' in other.stdout
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("price", "cost"), encoding="utf-8")
     assert stub(target, "--check", str(path)).exit_code == 1

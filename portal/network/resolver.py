@@ -63,7 +63,12 @@ class RemoteResolver(Resolver):
         Raises: RegistryError (not_found) when there is no service at the address.
         """
         target = self._checked(address)
-        found = self._document(target)
+        try:
+            found = self._document(target)
+        except RegistryError as error:
+            if error.kind != "not_found":
+                raise
+            raise RegistryError(f"there is no service at {target}", address=target, hint=error.hint) from error
         rows = found.get("functions") if isinstance(found, dict) else None
         if not isinstance(found, dict) or not isinstance(rows, list) or "state" not in found:
             raise RegistryError(f"there is no service at {target}", address=target, hint=_hint_of(found))

@@ -26,6 +26,7 @@ def refuse() -> int:
         ("local://refuse", "; did you mean orders/refuse?"),
         ("local://Price", "; did you mean price?"),
         ("local://order", "; did you mean orders?"),
+        ("local://orders", "; there is a service; use Consumer.service(address), or a function such as orders/price"),
         ("local://price/xyz", "; did you mean price, orders/price?"),
     ],
 )

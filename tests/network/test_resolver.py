@@ -23,7 +23,10 @@ class ScriptedClient(HTTPClient):
 
     def get(self, address: Address) -> Any:
         self.fetched.append(str(address))
-        return self.documents[str(address)]
+        found = self.documents[str(address)]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 def test_functions_of_a_service_are_resolved_below_its_address() -> None:
@@ -61,6 +64,14 @@ def test_the_error_says_what_there_is(document: Any, hint: str) -> None:
     with pytest.raises(RegistryError) as caught:
         HTTPResolver(ScriptedClient({BASE: document})).resolve_service(BASE)
     assert str(caught.value) == f"there is no service at {BASE}{hint}"
+
+
+def test_the_error_of_a_server_for_an_unknown_service_names_the_service() -> None:
+    unknown = RegistryError("there is no function shp", kind="not_found", hint="did you mean shop?")
+    with pytest.raises(RegistryError) as caught:
+        HTTPResolver(ScriptedClient({BASE: unknown})).resolve_service(BASE)
+    assert str(caught.value) == f"there is no service at {BASE}; did you mean shop?"
+    assert (caught.value.kind, caught.value.__cause__) == ("not_found", unknown)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,9 @@ class Catalogue:
         if len(path) == 1:  # perhaps a service was meant
             members = sorted(one for one in published if one[:-1] == path)
             if members:
-                return f"there is a service; use Consumer.service(address), or a function such as {'/'.join(members[0])}"
+                return (
+                    f"there is a service; use Consumer.service(address), or a function such as {'/'.join(members[0])}"
+                )
             published += sorted({one[:1] for one in published if len(one) == 2})
         paths = (path, path[:-1])  # the last segment may be an id
         similar = [found for one in paths for found in most_similar(one, published)]

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .._internal.key_pair import load_key_pair
 from .._internal.settings import file_path, text
 from ..errors import ConfigError
 
@@ -64,9 +65,5 @@ class ClientTLS:
             raise ConfigError.invalid("tls.ca", self.ca, expected) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:
-            try:
-                context.load_cert_chain(self.certificate, self.key, self.password or "")
-            except (OSError, TypeError) as error:
-                expected = f"a PEM certificate and its private key ({error})"
-                raise ConfigError.invalid("tls.certificate", self.certificate, expected) from error
+            load_key_pair(context, "tls.certificate", self.certificate, self.key, self.password)
         return context

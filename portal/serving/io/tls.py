@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..._internal.key_pair import load_key_pair
 from ..._internal.settings import choice, file_path, instance, require, text
 from ...context import Identity
 from ...errors import ConfigError
@@ -135,12 +136,7 @@ def _context(config: TLSConfig, path: str, certificate: Certificate) -> ssl.SSLC
         except ssl.SSLError:
             expected = "a list of ciphers that OpenSSL knows, such as ECDHE+AESGCM"
             raise ConfigError.invalid("tls.ciphers", config.ciphers, expected) from None
-    try:
-        # An encrypted key without a password must not make OpenSSL ask for one on the terminal.
-        context.load_cert_chain(certificate.chain, certificate.key, certificate.password or "")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        expected = f"a PEM certificate and its private key ({error})"
-        raise ConfigError.invalid(f"tls.{path}", os.fspath(certificate.chain), expected) from error
+    load_key_pair(context, f"tls.{path}", certificate.chain, certificate.key, certificate.password)
     if config.client_ca is not None:
         try:
             context.load_verify_locations(config.client_ca)

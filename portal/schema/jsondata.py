@@ -46,13 +46,15 @@ class Unencodable:
     Args:
         value: the value.
         fault: what is wrong with it, without a path; None if its class is wrong.
+        expected: the class that it must have; None if the hint allows several.
     """
 
-    __slots__ = ("fault", "value")
+    __slots__ = ("expected", "fault", "value")
 
-    def __init__(self, value: object, fault: Fault | None = None) -> None:
+    def __init__(self, value: object, fault: Fault | None = None, expected: type | None = None) -> None:
         self.value = value
         self.fault = fault
+        self.expected = expected
 
     def __repr__(self) -> str:
         return shorten(self.value)
@@ -189,8 +191,9 @@ def _text_of(key: Any) -> str:
 def _unencodable_fault(found: Unencodable, path: tuple[Any, ...]) -> Fault:
     if found.fault is not None:
         return replace(found.fault, path=pointer(path), value=shorten(found.value))
-    name = type(found.value).__qualname__
-    return Fault(pointer(path), f"must have the type of the hint, got {name}", "json", None, shorten(found.value))
+    given = type(found.value).__qualname__
+    wanted = "of the hint" if found.expected is None else found.expected.__qualname__
+    return Fault(pointer(path), f"must have the type {wanted}, got {given}", "json", None, shorten(found.value))
 
 
 def _find_member_faults(value: dict[Any, Any], path: tuple[Any, ...], depth: int) -> Iterator[Fault]:

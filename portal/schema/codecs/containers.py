@@ -106,7 +106,7 @@ def set_codec(item: Codec, container: type, hint_name: str) -> Codec:
 
     def encode(value: Any) -> Any:
         if not isinstance(value, Set):
-            return Unencodable(value)
+            return Unencodable(value, expected=set)
         return sorted_items(list(value) if item.encode is None else list(map(item.encode, value)))
 
     def decode(value: Any) -> Any:

@@ -45,7 +45,7 @@ def _flag_codec(kind: type[Flag]) -> Codec:
 
     def encode(value: Any) -> Any:
         if not isinstance(value, kind):
-            return Unencodable(value)
+            return Unencodable(value, expected=kind)
         return value.value & mask if value.value < 0 else value.value  # a complement may be negative
 
     return Codec({"type": "integer", **limits}, decode, encode, (kind,))
@@ -104,7 +104,7 @@ def _member_codec(choices: list[tuple[Any, Any]], hint: Any, kind: type | None) 
     def encode(value: Any) -> Any:
         if isinstance(value, Enum):
             return value_of_id.get(id(value), Unencodable(value))
-        return value if kind is None else Unencodable(value)
+        return value if kind is None else Unencodable(value, expected=kind)
 
     native_types = (kind,) if kind else tuple({type(member) for _, member in choices})
     by_value = dict(choices)

@@ -285,7 +285,7 @@ def _decode_file(data: dict[str, Any]) -> File:
 
 def _encode_file(value: Any) -> Any:
     if not isinstance(value, File):
-        return Unencodable(value)
+        return Unencodable(value, expected=File)
     token = _token_of(value)
     data = {"data": b64encode(value.read()).decode() if token is None else token, "type": value.type}
     return data if value.name is None else data | {"name": value.name}
@@ -298,7 +298,7 @@ def _decode_bytes(text: str) -> bytes:
 
 def _encode_bytes(value: Any) -> Any:
     if not isinstance(value, bytes | bytearray | memoryview):
-        return Unencodable(value)
+        return Unencodable(value, expected=bytes)
     token = _token_of(File(bytes(value)))
     return b64encode(value).decode() if token is None else token
 

@@ -22,7 +22,7 @@ def _encode_int(value: Any) -> Any:
     # bool is a subclass of int, but not an integer in JSON Schema; an IntEnum member becomes a plain int
     if type(value) is int:
         return value
-    return int(value) if isinstance(value, int) and type(value) is not bool else _reject_decimal(value)
+    return int(value) if isinstance(value, int) and type(value) is not bool else _reject_decimal(value, int)
 
 
 def _encode_float(value: Any) -> Any:
@@ -30,11 +30,11 @@ def _encode_float(value: Any) -> Any:
         return value
     if type(value) is bool:
         return value
-    return float(value) if isinstance(value, int | float) else _reject_decimal(value)
+    return float(value) if isinstance(value, int | float) else _reject_decimal(value, float)
 
 
-def _reject_decimal(value: Any) -> Any:
-    return Unencodable(value) if isinstance(value, Decimal) else value
+def _reject_decimal(value: Any, kind: type) -> Any:
+    return Unencodable(value, expected=kind) if isinstance(value, Decimal) else value
 
 
 def _encode_str(value: Any) -> Any:
@@ -44,14 +44,15 @@ def _encode_str(value: Any) -> Any:
 
 def _encode_instance(kind: type, encode: Converter) -> Converter:
     def encode_checked(value: Any) -> Any:
-        return encode(value) if isinstance(value, kind) else Unencodable(value)
+        return encode(value) if isinstance(value, kind) else Unencodable(value, expected=kind)
 
     return encode_checked
 
 
 def _encode_date(value: Any) -> Any:
     # datetime is a subclass of date, and its time of day must not be lost silently
-    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else Unencodable(value)
+    is_date = isinstance(value, date) and not isinstance(value, datetime)
+    return value.isoformat() if is_date else Unencodable(value, expected=date)
 
 
 def _decode_base64(text: str) -> bytes:
@@ -63,7 +64,9 @@ def _decode_bytearray(text: str) -> bytearray:
 
 
 def _encode_base64(value: Any) -> Any:
-    return b64encode(value).decode() if isinstance(value, bytes | bytearray | memoryview) else Unencodable(value)
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return Unencodable(value, expected=bytes)
+    return b64encode(value).decode()
 
 
 def _format_codec(kind: type, name: str, decode: Converter, encode: Converter) -> Codec:

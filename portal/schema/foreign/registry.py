@@ -35,7 +35,7 @@ class ForeignType(NamedTuple):
         kind, encode = self.kind, self.encode
 
         def encode_instance(value: Any) -> Any:
-            return encode(value) if isinstance(value, kind) else Unencodable(value)
+            return encode(value) if isinstance(value, kind) else Unencodable(value, expected=kind)
 
         hashable = getattr(kind, "__hash__", None) is not None
         return Codec(embedded(self.json, defs), self.decode, encode_instance, (kind,), hashable=hashable)

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from .._internal.closing import close_and_log
 from .._internal.log import get_logger
-from .._internal.settings import callback
+from .._internal.settings import callback, instance
 from ..serving import Request, Response
 
 if TYPE_CHECKING:
@@ -40,8 +40,11 @@ def host(portal: HTTPPortal, application: Callable[..., Iterable[bytes]], prefix
         prefix: the paths of the application.
 
     Returns: the portal, for `gunicorn -k portal.serving.gunicorn.Worker module:http`.
-    Raises: ConfigError if another application has the prefix.
+    Raises: ConfigError if another application has the prefix, and for a portal of another class.
     """
+    from .portal import HTTPPortal as Portal
+
+    instance("host.portal", portal, Portal)
     portal.listener.mount(prefix, HostedWSGI(application))
     return portal
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .._internal.key_pair import load_key_pair
 from .._internal.settings import file_path, text
 from ..errors import ConfigError
 
@@ -65,5 +64,7 @@ class ClientTLS:
             raise ConfigError.invalid("tls.ca", self.ca, expected) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:
+            from ..serving.io.key_pair import load_key_pair  # a client without a certificate loads no server
+
             load_key_pair(context, "tls.certificate", self.certificate, self.key, self.password)
         return context

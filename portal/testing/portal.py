@@ -114,7 +114,12 @@ class TestingPortal(LocalPortal):
 
     def _mock(self, source: Any, group: str) -> Mock:
         made = MockFunction.of(source, self._seed)
-        return made.publish(partial(self._apply_to, group) if group else self.apply, self.resolve_function)
+        try:
+            return made.publish(partial(self._apply_to, group) if group else self.apply, self.resolve_function)
+        except RegistryError as error:
+            if error.kind == "conflict":
+                error.hint = "change the mock that the first mock() returned, or call remove(address) first"
+            raise
 
     def _apply_to(self, group: str, function: Function) -> Address:
         """Publish a function of a service, and make the service if there is none."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..address import Address
-from ..errors import RegistryError
+from ..consumer import Client
+from ..errors import ConfigError, RegistryError
 from ..function import Function
 from ..service import Service, is_service
 from .mock import Mock
@@ -74,7 +75,12 @@ def members_of(source: Any) -> Service | None:
 
     Args:
         source: a Service, or a class with `@service` or an instance of one. The `__init__` of a class does not run.
+
+    Raises: ConfigError for a client that `portal stub` wrote, which does not have the schemas.
     """
+    if isinstance(source, Client) or (isinstance(source, type) and issubclass(source, Client)):
+        expected = 'the class of the service or the name of a function, such as "warehouse/level", not a client'
+        raise ConfigError.invalid("testing.mock", source, expected)
     if isinstance(source, Service):
         return source
     if not is_service(source):

@@ -26,7 +26,6 @@ COVERED_BY: dict[str, set[str]] = {
         "schema.codecs.codec",
         "schema.codecs.containers",
         "schema.codecs.records",
-        "schema.codecs.scalars",
         "schema.codecs.unions",
     },
     # Steps of one request, seen from a client.

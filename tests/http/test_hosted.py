@@ -47,6 +47,8 @@ def test_flask_and_a_portal_on_one_listener() -> None:
         assert requests.head(f"{root}/hello/a", timeout=30).status_code == 200
         with pytest.raises(ConfigError):
             host(http, app)
+        with pytest.raises(ConfigError, match="must be an HTTPPortal, got <Flask"):
+            host(app, http)  # type: ignore[arg-type]
 
 
 DJANGO = """

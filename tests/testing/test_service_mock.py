@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from portal import Consumer, RegistryError, Service, TestingPortal, ValidationError, function, service
+from portal import ConfigError, Consumer, RegistryError, Service, TestingPortal, ValidationError, function, service
+from portal.consumer import Client
 from portal.testing.service_mock import MockedService, members_of
 
 
@@ -69,7 +70,7 @@ def test_a_function_beside_those_of_a_real_service(portal_testing: TestingPortal
     portal_testing.mock("shop/price").returns(12)
     assert portal_consumer.call_at("test://shop/stock", {"sku": "PEN"}) == 3
     assert portal_consumer.call_at("test://shop/price") == 12
-    with pytest.raises(RegistryError, match="is published already"):
+    with pytest.raises(RegistryError, match="is published already; change the mock that the first mock"):
         portal_testing.mock("shop/stock")
 
 
@@ -89,3 +90,12 @@ def test_a_mocked_service_gets_each_function_once() -> None:
     mocked.include(member)
     mocked.include(function(name="stock", version="2")(lambda: None))
     assert mocked.functions == {"stock": member}
+
+
+def test_a_client_is_not_a_service(portal_testing: TestingPortal) -> None:
+    class Shop(Client):
+        """A client that `portal stub` wrote."""
+
+    for source in (Shop, Shop("local://shop")):
+        with pytest.raises(ConfigError, match='the name of a function, such as "warehouse/level", not a client'):
+            portal_testing.mock(source)

@@ -61,7 +61,12 @@ def file_params(
     """
     media = media_type(request)
     if media is None or media == JSON or media.endswith("+json"):
-        return with_headers(params_of(request, decoder), transfer, request.headers)
+        try:
+            return with_headers(params_of(request, decoder), transfer, request.headers)
+        except SerializationError as error:
+            if media is None:
+                error.hint = "send a file with the header Content-Type, such as application/octet-stream"
+            raise
     require_own_page(request)
     content = request.content
     if media == MULTIPART:
@@ -96,7 +101,7 @@ def _form_params(
             _add_to_list(lists, part, content, kinds[part.name], table)
             continue
         if part.name in params:
-            raise _sent_twice(part.name)
+            raise _sent_twice(part.name, is_list=part.name not in kinds and _is_list(properties.get(part.name)))
         if part.name in kinds and part.name not in transfer.lists:
             file = File.of_content(content, part.start, part.size, name=part.filename, type=part.type)
             params[part.name] = _in_json(file, kinds[part.name], table)
@@ -120,8 +125,20 @@ def _form_params(
     return params | lists
 
 
-def _sent_twice(name: str) -> ValidationError:
-    return ValidationError(errors=[Fault(pointer((name,)), "must be sent once", "form", None)])
+def _sent_twice(name: str, *, is_list: bool = False) -> ValidationError:
+    words = "must be sent once"
+    if is_list:
+        words += ', as one field with JSON, such as ["a", "b"]'
+    return ValidationError(errors=[Fault(pointer((name,)), words, "form", None)])
+
+
+def _is_list(schema: object) -> bool:
+    """Return whether a parameter with this schema may be an array."""
+    if not isinstance(schema, dict):
+        return False
+    types, choices = schema.get("type"), schema.get("anyOf")
+    is_array = "array" in types if isinstance(types, list) else types == "array"
+    return is_array or (isinstance(choices, list) and any(map(_is_list, choices)))
 
 
 def _is_json_field(part: Part) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..._internal.settings import callback
 from ...errors import ConfigError
 from .wsgi import is_below
 
@@ -27,11 +28,14 @@ def mount(
         outer: an existing application, of any framework.
         portal: `HTTPPortal.wsgi`, or any other WSGI application.
         at: a path such as "/api"; None takes the portal's base path.
-    Raises: ConfigError if there is no path to mount at.
+    Raises: ConfigError if there is no path to mount at, or if one of the two is not a WSGI application.
     """
+    callback("wsgi.outer", outer, expected="a WSGI application")
+    callback("wsgi.portal", portal, expected="a WSGI application, such as the `wsgi` of a portal")
     prefix = getattr(portal, "base_path", "") if at is None else at
     if not isinstance(prefix, str) or not _is_prefix(prefix):
-        raise ConfigError.invalid("wsgi.at", prefix, 'a path such as "/api", without a slash at its end')
+        words = ", because the second application has no base path: pass the `wsgi` of a portal" if at is None else ""
+        raise ConfigError.invalid("wsgi.at", prefix, f'a path such as "/api", without a slash at its end{words}')
 
     def mounted(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         info = environ.get("PATH_INFO", "")

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..._internal.key_pair import load_key_pair
 from ..._internal.settings import choice, file_path, instance, require, text
 from ...context import Identity
 from ...errors import ConfigError
+from .key_pair import load_key_pair
 
 __all__ = ["Certificate", "ServerTLS", "TLSConfig", "identity_of"]
 

@@ -65,6 +65,8 @@ def test_a_form_has_files_and_parameters(http: HTTPPortal) -> None:
     assert misspelt.json()["detail"] == "the field 'foto' must be UTF-8 text; the fields for files are photo"
     twice = requests.post(url, files=[("photo", b"a"), ("photo", b"b")], timeout=30)
     assert twice.json()["errors"][0]["message"] == "must be sent once"
+    tags = requests.post(url, files=files, data={"title": "3", "tags": ["a", "b"]}, timeout=30)
+    assert tags.json()["detail"] == '/tags: must be sent once, as one field with JSON, such as ["a", "b"]'
     data = {"data": b64encode(b"abc").decode(), "name": "a.png"}
     assert requests.post(url, json={"photo": data, "title": "x"}, timeout=30).json()[:3] == ["a.png", "image/png", 3]
     foreign = requests.post(
@@ -150,6 +152,8 @@ def test_a_file_alone(http: HTTPPortal) -> None:
     assert (found.content, found.headers["content-type"]) == (BIG, "image/png")
     assert found.headers["content-disposition"] == 'attachment; filename="a.png"'
     assert found.headers["content-length"] == str(len(BIG))
+    untyped = requests.post(f"{http.base}/turn", data=b"abc", timeout=30)
+    assert (untyped.status_code, "the header Content-Type" in untyped.json()["hint"]) == (400, True)
     raw = {"Content-Type": "application/octet-stream"}
     assert requests.post(f"{http.base}/turn", data=b"abc", headers=raw, timeout=30).content == b"cba"
     event = raw | {"X-Event": "push"}

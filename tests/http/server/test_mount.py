@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from portal import ConfigError
+from portal import ConfigError, HTTPPortal
 from portal.http import mount
 from portal.http.server.wsgi import WSGIApp, WSGIRequest
 from portal.serving import Response
@@ -46,6 +46,18 @@ def test_invalid_paths(at: Any) -> None:
 def test_a_portal_without_a_base_path_needs_one() -> None:
     with pytest.raises(ConfigError):
         mount(outer, WSGIApp(Recording(), base_path=""))
+
+
+def test_other_objects_in_place_of_an_application() -> None:
+    for one, other, words in (
+        (outer, None, "wsgi.portal must be a WSGI application"),
+        (None, outer, "wsgi.outer must be a WSGI application"),
+        (outer, HTTPPortal(listen=False), "has no base path: pass the `wsgi` of a portal"),
+        (WSGIApp(Recording()), outer, "has no base path: pass the `wsgi` of a portal"),
+    ):
+        first, second = cast(Any, one), cast(Any, other)
+        with pytest.raises(ConfigError, match=words):
+            mount(first, second)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from portal import ConfigError
-from portal._internal.key_pair import load_key_pair
+from portal.serving.io.key_pair import load_key_pair
 
 
 @pytest.fixture(scope="module")

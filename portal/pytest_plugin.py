@@ -1,6 +1,7 @@
 """Fixtures for pytest.
 
     portal_testing      a TestingPortal, whose expectations are verified at the end of the test
+    portal_testing_at   makes such a portal that responds at the addresses below a base
     portal_consumer     a Consumer that sees this TestingPortal alone
     local_portal        a LocalPortal
     portal_server       serves functions over HTTP in another process
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .testing import FaultProxy, TestingPortal
     from .testing.server_processes import ServerProcesses
 
-__all__ = ["local_portal", "portal_consumer", "portal_faults", "portal_server", "portal_testing"]
+__all__ = ["local_portal", "portal_consumer", "portal_faults", "portal_server", "portal_testing", "portal_testing_at"]
 
 _PORTALS = pytest.StashKey["list[TestingPortal]"]()
 
@@ -42,9 +43,26 @@ def portal_testing(request: pytest.FixtureRequest) -> Iterator[TestingPortal]:
     from .testing import TestingPortal
 
     with TestingPortal() as portal:
-        request.node.stash[_PORTALS] = [portal]
+        request.node.stash.setdefault(_PORTALS, []).append(portal)
         yield portal
-        del request.node.stash[_PORTALS]  # a plug-in may run the test again
+        request.node.stash.get(_PORTALS, []).clear()  # a plug-in may run the test again
+
+
+@pytest.fixture
+def portal_testing_at(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestingPortal]]:
+    """Yield a function that opens `TestingPortal(base=...)`. Expectations are verified as those of `portal_testing`."""
+    from .testing import TestingPortal
+
+    opened: list[TestingPortal] = request.node.stash.setdefault(_PORTALS, [])
+    with ExitStack() as stack:
+
+        def open_at(base: str, **options: Any) -> TestingPortal:
+            portal = stack.enter_context(TestingPortal(base=base, **options))
+            opened.append(portal)
+            return portal
+
+        yield open_at
+        request.node.stash.get(_PORTALS, []).clear()  # a plug-in may run the test again
 
 
 @pytest.fixture

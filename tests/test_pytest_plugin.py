@@ -15,6 +15,12 @@ pytest_plugins = ["pytester"]
     [
         ("portal_testing.stub('f', 1); assert portal_consumer.call_at('test://f') == 1", {"passed": 1}, ""),
         ("portal_testing.expect('f')", {"failed": 1}, "*expected f() at least once, called 0 times*"),
+        (
+            "portal_testing_at('http://h/api').expect('f')",
+            {"failed": 1},
+            "*expected f() at least once, called 0 times*",
+        ),
+        ("portal_testing_at('http://h/api', seed=3); portal_testing.expect('f')", {"failed": 1}, "*expected f()*"),
         ("portal_testing.expect('f'); assert 1 == 2", {"failed": 1}, "*assert 1 == 2*"),
         ("portal_testing.expect('f'); import pytest; pytest.skip('later')", {"skipped": 1}, ""),
     ],
@@ -22,7 +28,7 @@ pytest_plugins = ["pytester"]
 def test_expectations_are_verified_if_the_test_passed(
     pytester: pytest.Pytester, body: str, outcome: dict[str, int], words: str
 ) -> None:
-    pytester.makepyfile(f"def test_it(portal_testing, portal_consumer):\n    {body}\n")
+    pytester.makepyfile(f"def test_it(portal_testing, portal_testing_at, portal_consumer):\n    {body}\n")
     result = pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS)
     result.assert_outcomes(**outcome)
     if words:
@@ -33,11 +39,11 @@ def test_portals_are_closed_after_a_failed_verification(pytester: pytest.Pyteste
     pytester.makepyfile(
         """
         kept = []
-        def test_one(portal_testing, local_portal):
-            kept.extend([portal_testing, local_portal])
+        def test_one(portal_testing, portal_testing_at, local_portal):
+            kept.extend([portal_testing, portal_testing_at("http://h/api"), local_portal])
             portal_testing.expect("f")
         def test_two():
-            assert [one.closed for one in kept] == [True, True]
+            assert [one.closed for one in kept] == [True, True, True]
         """
     )
     pytester.runpytest_subprocess(*PLUGIN_ARGUMENTS).assert_outcomes(passed=1, failed=1)

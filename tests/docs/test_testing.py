@@ -25,5 +25,12 @@ def test_a_test_of_the_page_passes(code: str, pytester: pytest.Pytester) -> None
 
 def test_the_page_shows_each_fixture() -> None:
     shown = set(re.findall(r"\b(portal_\w+|local_portal)\b", PAGE.read_text(encoding="utf-8")))
-    assert shown == {"portal_testing", "portal_consumer", "local_portal", "portal_server", "portal_faults"}
-    assert len(TESTS) >= 3
+    assert shown == {
+        "portal_testing",
+        "portal_testing_at",
+        "portal_consumer",
+        "local_portal",
+        "portal_server",
+        "portal_faults",
+    }
+    assert len(TESTS) >= 4

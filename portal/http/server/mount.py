@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._internal.settings import callback
 from ...errors import ConfigError
-from .wsgi import is_below
+from .wsgi_path import is_below
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

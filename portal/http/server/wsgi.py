@@ -1,25 +1,13 @@
 """WSGIApp: an HTTP portal as a WSGI application (PEP 3333). `mount` in mount.py puts it beside another application.
 
-All paths of a portal begin with its base path, "/api" for example. The first rule that matches gives the path:
-
-1. If SCRIPT_NAME ends with the base path, PATH_INFO is the rest of the path.
-2. If PATH_INFO is the base path or below it, PATH_INFO is the path.
-3. If there is another SCRIPT_NAME, "/rpc" for example, it takes the place of the base path.
-4. Otherwise PATH_INFO must be a document such as "/docs". Everything else gets 404.
-
-The documents are also below the base path, at "/api/docs" for example.
-
 Under WSGI only this thread can respond, so a call with a deadline runs in a worker of the dispatcher.
 """
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, unquote_to_bytes
 
 from ..._internal.closing import ClosingIterator, close_and_log
 from ..._internal.content import Content, spooled
@@ -36,22 +24,16 @@ from ...network.problem_response import problem_response
 from ...network.wsgi_head import head_bytes
 from ...serving import Request, Response
 from ...serving.messages.stored_body import BodyRule, BodyRules
-from .target import check_encoding
+from .wsgi_path import is_below, locate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment
 
-__all__ = ["App", "WSGIApp", "WSGIRequest", "is_below"]
+__all__ = ["App", "WSGIApp", "WSGIRequest"]
 
 _log = get_logger("portal.http")
 _PIECE = 64 * 1024
 _SMALL = 1024 * 1024  # bytes of a body that are read at once
-_SAFE = "/!$&'()*+,;=:@~"  # unencoded in a path, like letters, digits and -._~ (RFC 3986 section 3.3)
-_PLAIN = re.compile(r"[/!$&'()*+,;=:@~A-Za-z0-9_.\-]*")
-_OCTET = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
-#: A path whose text says more than PATH_INFO.
-_RESPELT = re.compile(r"//|/\.|[^/!$&'()*+,;=:@~A-Za-z0-9_.\-]")
-_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 #: Headers that the outer server sends. They concern its connection (RFC 9110 section 7.6.1), or it sets them anyway.
 _OF_OUTER_SERVER = frozenset(
     {"connection", "content-length", "date", "keep-alive", "proxy-authenticate", "proxy-authorization",
@@ -148,7 +130,7 @@ class WSGIApp:
         return _respond(response, environ.get("REQUEST_METHOD") == "HEAD", start_response)
 
     def _request(self, environ: WSGIEnvironment, arrived: float) -> WSGIRequest:
-        path, mount_path = self._locate(environ)
+        path, mount_path = locate(environ, self.base_path)
         query = environ.get("QUERY_STRING")
         head = self._heads.parse(head_bytes(environ, f"{path}?{query}" if query else path))
         if not any(is_below(head.path, place) for place in self._places):
@@ -158,61 +140,6 @@ class WSGIApp:
         body = _read_body(environ, head, rule or BodyRule(None, on_disk=False), self._max_body)
         peer, scheme = environ.get("REMOTE_ADDR") or "unix:", environ.get("wsgi.url_scheme", "http")
         return WSGIRequest(head, body, peer, scheme, mount_path, arrived)
-
-    def _locate(self, environ: WSGIEnvironment) -> tuple[str, str]:
-        """Return the path for the portal, and the base path as the client sees it, both percent-encoded."""
-        script, info = _raw_path(environ)
-        base = self.base_path
-        if script.endswith(base):
-            return base + info or "/", script
-        if is_below(info, base):
-            return info, script + base
-        if script:
-            return base + info, script
-        return info or "/", base
-
-
-# paths
-
-
-def is_below(path: str, prefix: str) -> bool:
-    """Return whether a path is a prefix or below it."""
-    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
-
-
-def _raw_path(environ: WSGIEnvironment) -> tuple[str, str]:
-    """Return SCRIPT_NAME and PATH_INFO percent-encoded, as the client sent them if the server has kept that.
-
-    PEP 3333 passes them decoded, so that an encoded slash looks like any other.
-    """
-    script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
-    given = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-    if "#" in given:
-        raise ProtocolError("the request target must not have a fragment")
-    try:
-        path = _ORIGIN.sub("", given.partition("?")[0], count=1)
-        if _RESPELT.search(path):
-            decoded, served = unquote_to_bytes(path), (script + info).encode("latin-1")
-            if _resolved(decoded) == served:  # the server has removed empty and dot segments
-                raise RegistryError(f"nothing is served at {path[:200]}; write the path without empty and dot segments")
-            if decoded == served:
-                check_encoding(path)
-                octets = [found.end() for found in _OCTET.finditer(path)]
-                cut = octets[len(script) - 1] if script else 0
-                return path[:cut], path[cut:]
-        return _encoded(script), _encoded(info)
-    except UnicodeEncodeError:
-        raise ProtocolError("the path must be Latin-1 text, as PEP 3333 demands") from None
-
-
-def _resolved(path: bytes) -> bytes | None:
-    """Return a path without empty and dot segments, or None if it has none."""
-    resolved = posixpath.normpath(b"/" + path.lstrip(b"/"))
-    return None if resolved == path.removesuffix(b"/") else resolved
-
-
-def _encoded(path: str) -> str:
-    return path if _PLAIN.fullmatch(path) else quote(path.encode("latin-1"), safe=_SAFE)
 
 
 # requests

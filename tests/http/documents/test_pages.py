@@ -15,6 +15,7 @@ from portal.catalogue import Catalogue
 from portal.errors import PortalError
 from portal.http.documents.pages import DOCUMENT_PATHS, Documents
 from portal.serving import Listener, Request, Response
+from tests.support.wsgi_calls import reply
 
 
 class App:
@@ -143,3 +144,16 @@ def test_documents_below_the_base_path() -> None:
     with HTTPPortal(documents=False) as http:
         http.start()
         assert ask(http.port, "/api/openapi.json")[0] == 404
+
+
+def test_documents_can_be_switched_off() -> None:
+    with HTTPPortal(listen=False, documents=False) as http:
+        for path in ("/openapi.json", "/api/openapi.json", "/docs", "/api/docs/"):
+            assert reply(http.wsgi, PATH_INFO=path)[0] == 404
+
+
+def test_the_number_of_cached_documents_is_bounded() -> None:
+    with HTTPPortal(listen=False) as http:
+        for number in range(40):
+            assert reply(http.wsgi, SCRIPT_NAME=f"/{number}", PATH_INFO="/openapi.json")[0] == 200
+        assert len(http._app._documents._made) <= 16

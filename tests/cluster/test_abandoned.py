@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,65 +15,50 @@ from portal import CallCancelled, CallContext, CallTimeout
 from portal.cluster import DaskPortal
 from portal.cluster.abandoned import ReleaseWatch, cancelled_with_task
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import WAIT, quiet
 from tests.support.fifos import read_fifo
 
 pytestmark = quiet
-WAIT = 120.0
 
 
-@pytest.fixture(scope="module")
-def portal() -> Iterator[DaskPortal]:
-    with cluster_of(1) as cluster, DaskPortal(cluster.scheduler_address) as made:
-        made.apply(functions.add)
-        yield made
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    for name in ("runs.started", "runs.ended"):
-        os.mkfifo(tmp_path / name)
-    return tmp_path / "runs"
-
-
-def require_one_run(portal: DaskPortal, path: Path) -> None:
+def require_one_run(portal: DaskPortal, notes: Path) -> None:
     """Check that the waiting call was cancelled, and that no call of its task ran after it."""
-    assert read_fifo(Path(f"{path}.ended"), WAIT) == "cancelled"
+    assert read_fifo(Path(f"{notes}.ended"), WAIT) == "cancelled"
     assert list(portal.map_at(portal.apply(functions.add), [{"a": 1, "b": 2}])) == [3.0]  # after it, as in a queue
-    assert len(path.read_text(encoding="ascii").splitlines()) == 1
+    assert functions.runs(str(notes)) == 1
 
 
-def calls(path: Path) -> list[dict[str, Any]]:
-    return [{"path": str(path), "wait": number == 0} for number in range(10)]
+def calls(notes: Path) -> list[dict[str, Any]]:
+    return [{"path": str(notes), "wait": number == 0} for number in range(10)]
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-def test_a_map_that_ends_before_its_chunk(portal: DaskPortal, path: Path, how: str) -> None:
+def test_a_map_that_ends_before_its_chunk(portal: DaskPortal, notes: Path, how: str) -> None:
     address = portal.apply(functions.wait_until_cancelled)
     context = CallContext()
 
     def map_calls() -> list[Any]:
         with context.active():
-            return list(portal.map_at(address, calls(path), chunk=10, timeout=10.0 if how == "deadline" else WAIT))
+            return list(portal.map_at(address, calls(notes), chunk=10, timeout=10.0 if how == "deadline" else WAIT))
 
     with ThreadPoolExecutor(1) as threads:
         found = threads.submit(map_calls)
-        assert read_fifo(Path(f"{path}.started"), WAIT) == "started"
+        assert read_fifo(Path(f"{notes}.started"), WAIT) == "started"
         if how == "cancel":
             context.cancel()
         with pytest.raises(CallCancelled if how == "cancel" else CallTimeout):
             found.result(WAIT)
-    require_one_run(portal, path)
+    require_one_run(portal, notes)
 
 
-def test_a_map_whose_results_are_not_taken(portal: DaskPortal, path: Path) -> None:
+def test_a_map_whose_results_are_not_taken(portal: DaskPortal, notes: Path) -> None:
     address = portal.apply(functions.wait_until_cancelled)
-    first = [{"path": f"{path}.others", "wait": False}] * 10
-    results = portal.map_at(address, [*first, *calls(path)], chunk=10, timeout=WAIT)
+    first = [{"path": f"{notes}.others", "wait": False}] * 10
+    results = portal.map_at(address, [*first, *calls(notes)], chunk=10, timeout=WAIT)
     assert next(results) is None
-    assert read_fifo(Path(f"{path}.started"), WAIT) == "started"
+    assert read_fifo(Path(f"{notes}.started"), WAIT) == "started"
     results.close()  # type: ignore[attr-defined]
-    require_one_run(portal, path)
+    require_one_run(portal, notes)
 
 
 def test_a_context_outside_of_a_worker() -> None:

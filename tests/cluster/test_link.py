@@ -21,12 +21,11 @@ from portal.address import Address
 from portal.cluster import DaskPortal, DaskResolver
 from portal.errors import CallTimeout, PortalError, TransportError
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import SchedulerProcess, quiet
+from tests.support.dask_cluster import WAIT, SchedulerProcess, quiet
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytestmark = quiet
-WAIT = 120.0
 SLACK = 4.0  # seconds for a slow machine; a call that ignores its deadline takes 10
 
 

@@ -1,8 +1,6 @@
-"""Functions on a worker that call the cluster, while all threads of the workers are busy so."""
+"""Functions on a worker that call the cluster. The only worker has one thread, which is then busy."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,23 +10,9 @@ from portal import CallTimeout, Consumer
 from portal.cluster import DaskPortal
 from portal.cluster.nested import leave_pool
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import WAIT, quiet
 
 pytestmark = quiet
-WAIT = 120.0
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[DaskPortal]:
-    """The only worker has one thread."""
-    with cluster_of(1) as cluster, DaskPortal(cluster.scheduler_address) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def consumer() -> Iterator[Consumer]:
-    with Consumer(timeout=WAIT) as made:
-        yield made
 
 
 def test_a_function_calls_itself_on_the_cluster(portal: DaskPortal, consumer: Consumer) -> None:
@@ -52,5 +36,5 @@ def test_a_nested_call_ends_at_the_deadline(portal: DaskPortal, consumer: Consum
 
 
 def test_a_thread_that_runs_no_task() -> None:
-    leave_pool()
-    leave_pool()
+    for _ in range(2):
+        leave_pool()  # does nothing

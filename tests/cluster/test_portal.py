@@ -34,31 +34,13 @@ from portal.cluster.connection import ClusterConnection
 from portal.cluster.mapping import Progress
 from portal.errors import PortalError, TransportError
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import WAIT, quiet
 from tests.support.fifos import read_fifo
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytestmark = quiet
-WAIT = 120.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with cluster_of(2) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def portal(cluster: Any) -> Iterator[DaskPortal]:
-    with DaskPortal(cluster.scheduler_address) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def consumer() -> Iterator[Consumer]:
-    with Consumer(timeout=WAIT) as made:
-        yield made
+WORKERS = 2
 
 
 def test_a_call_runs_on_a_worker(portal: DaskPortal, consumer: Consumer) -> None:
@@ -392,15 +374,12 @@ def test_the_timeout_of_a_portal_is_that_of_its_calls(cluster: Any, tmp_path: Pa
     Path(f"{path}.end").unlink()  # for a second run that starts now
 
 
-def test_a_future_is_cancelled_while_its_call_runs(portal: DaskPortal, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    for name in ("started", "ended"):
-        os.mkfifo(f"{path}.{name}")
-    future = portal.submit_at(portal.apply(functions.wait_until_cancelled), {"path": str(path), "wait": True})
-    assert read_fifo(Path(f"{path}.started")) == "started"
+def test_a_future_is_cancelled_while_its_call_runs(portal: DaskPortal, notes: Path) -> None:
+    future = portal.submit_at(portal.apply(functions.wait_until_cancelled), {"path": str(notes), "wait": True})
+    assert read_fifo(Path(f"{notes}.started")) == "started"
     assert future.cancel()
     assert future.cancelled()
     with pytest.raises(CancelledError):
         future.result(WAIT)
-    assert read_fifo(Path(f"{path}.ended")) == "cancelled"
+    assert read_fifo(Path(f"{notes}.ended")) == "cancelled"
     eventually(lambda: portal.stats()["submitted"] == 0, WAIT)

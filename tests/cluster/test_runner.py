@@ -30,16 +30,16 @@ from portal.cluster.runner import ClusterRunner
 from portal.errors import ConfigError, PortalError, SerializationError, TransportError
 from portal.schema import File
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import WAIT, quiet
 from tests.support.fifos import read_fifo
 
 pytestmark = quiet
-WAIT = 120.0
+WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with cluster_of(2) as cluster, cluster.get_client() as made:
+def client(cluster: Any) -> Iterator[Any]:
+    with cluster.get_client() as made:
         yield made
 
 
@@ -54,10 +54,6 @@ def front(client: Any) -> Iterator[LocalPortal]:
 def consumer(front: LocalPortal) -> Iterator[Consumer]:
     with Consumer([front], timeout=WAIT) as made:
         yield made
-
-
-def runs(path: Path) -> int:
-    return len(path.read_text(encoding="ascii").splitlines())
 
 
 def test_errors_and_the_context_are_those_of_every_portal(front: LocalPortal, consumer: Consumer) -> None:
@@ -84,7 +80,7 @@ def test_equal_calls_each_run(front: LocalPortal, consumer: Consumer, tmp_path: 
             for _ in range(8)
         ]
         assert {call.result(WAIT) for call in calls} == {None}
-    assert runs(tmp_path / "runs") == 8
+    assert functions.runs(str(tmp_path / "runs")) == 8
 
 
 def test_a_worker_that_dies(front: LocalPortal, consumer: Consumer, tmp_path: Path) -> None:
@@ -92,26 +88,23 @@ def test_a_worker_that_dies(front: LocalPortal, consumer: Consumer, tmp_path: Pa
     with pytest.raises(TransportError, match="the worker that ran die has died") as caught:
         consumer.call_at(front.apply(functions.die), {"path": str(tmp_path / "once")})
     assert caught.value.may_have_executed
-    assert runs(tmp_path / "once") == 1
+    assert functions.runs(str(tmp_path / "once")) == 1
     assert consumer.call_at(front.apply(functions.die_first), {"path": str(tmp_path / "again")}) == 2
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-def test_a_call_that_nobody_waits_for(front: LocalPortal, consumer: Consumer, tmp_path: Path, how: str) -> None:
-    path = tmp_path / "runs"
-    for name in ("runs.started", "runs.ended"):
-        os.mkfifo(tmp_path / name)
+def test_a_call_that_nobody_waits_for(front: LocalPortal, consumer: Consumer, notes: Path, how: str) -> None:
     context, address = CallContext(), front.apply(functions.wait_until_cancelled)
     timeout = 10.0 if how == "deadline" else WAIT
-    future = consumer.submit_at(address, {"path": str(path), "wait": True}, context=context, timeout=timeout)
-    assert read_fifo(Path(f"{path}.started"), WAIT) == "started"
+    future = consumer.submit_at(address, {"path": str(notes), "wait": True}, context=context, timeout=timeout)
+    assert read_fifo(Path(f"{notes}.started"), WAIT) == "started"
     if how == "cancel":
         context.cancel()
     with pytest.raises(CallCancelled if how == "cancel" else CallTimeout) as caught:
         future.result(WAIT)
     assert isinstance(caught.value, PortalError)
     assert caught.value.may_have_executed
-    assert read_fifo(Path(f"{path}.ended"), WAIT) == "cancelled"
+    assert read_fifo(Path(f"{notes}.ended"), WAIT) == "cancelled"
 
 
 def test_functions_and_classes_that_workers_cannot_import(front: LocalPortal, consumer: Consumer) -> None:

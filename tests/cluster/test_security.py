@@ -17,10 +17,9 @@ from portal.cluster import DaskPortal, DaskResolver
 from portal.cluster.security import has_certificates, security_of
 from portal.errors import TransportError
 from tests.support import cluster_functions as functions
-from tests.support.dask_cluster import cluster_of, quiet
+from tests.support.dask_cluster import WAIT, cluster_of, quiet
 
 pytestmark = quiet
-WAIT = 120.0
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -51,23 +51,31 @@ def _note(path: str) -> None:
         file.write(f"{os.getpid()}\n")
 
 
+def runs(path: str) -> int:
+    """Return how many runs are noted in a file."""
+    return len(Path(path).read_text(encoding="ascii").splitlines())
+
+
+def _kill_worker() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
 @function
 def die(path: str) -> None:
     """Note the run, and kill the worker."""
     _note(path)
-    os.kill(os.getpid(), signal.SIGKILL)
-    threading.Event().wait()
+    _kill_worker()
 
 
 @function(idempotent=True)
 def die_first(path: str) -> int:
     """Kill the worker in the first run, and return the number of runs in the second."""
     _note(path)
-    runs = len(Path(path).read_text(encoding="ascii").splitlines())
-    if runs == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-        threading.Event().wait()
-    return runs
+    found = runs(path)
+    if found == 1:
+        _kill_worker()
+    return found
 
 
 @function
@@ -75,8 +83,7 @@ def square_or_die(n: int, path: str) -> int:
     """Kill the worker once, at 500."""
     if n == 500 and not Path(path).exists():
         _note(path)
-        os.kill(os.getpid(), signal.SIGKILL)
-        threading.Event().wait()
+        _kill_worker()
     return n * n
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from tests.support.waiting import eventually
 
-__all__ = ["SchedulerProcess", "cluster_of", "quiet"]
+__all__ = ["WAIT", "SchedulerProcess", "cluster_of", "quiet"]
 
+WAIT = 120.0  # seconds after which a test has failed; workers start slowly on a busy machine
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Dask warns of slow machines, and its processes leave sockets behind when they are killed.

@@ -34,7 +34,8 @@ from .io.sockets import (
     start_listening,
 )
 from .io.tls import ServerTLS
-from .messages.app import App, ProxyAware
+from .messages.app import App
+from .mounted_apps import MountedApps
 
 __all__ = ["Listener"]
 
@@ -61,10 +62,7 @@ class Listener:
         self.host = host
         self.port = valid_port("listener.port", port)
         self.config = instance("listener.config", config, ServingConfig, optional=True) or ServingConfig()
-        self._apps: tuple[tuple[str, App], ...] = ()
-        self._routes: tuple[tuple[str, str, App], ...] = ()  # path, what paths below it begin with, app
-        self._proxy_aware: tuple[ProxyAware, ...] = ()  # those of the apps that may trust a proxy
-        self._prompt: frozenset[str] = frozenset()  # the `prompt_paths` of the apps
+        self._apps = MountedApps()
         self._adopted: list[socket.socket] = []
         self._bound: socket.socket | None = None  # holds a free port from `bind` to `start`
         self._reset()
@@ -88,43 +86,17 @@ class Listener:
         Raises: ConfigError if another app has the prefix.
         """
         with self._lock:
-            if any(known == prefix for known, _ in self._apps):
-                if shared:
-                    return
-                raise ConfigError.invalid("prefix", prefix, "a path prefix that no other app of this listener has")
-            self._set_apps(sorted([*self._apps, (prefix, app)], key=lambda row: -len(row[0])))
+            self._apps.add(prefix, app, shared=shared)
 
     def unmount(self, app: App) -> int:
         """Stop serving an app, and return how many apps are left."""
         with self._lock:
-            self._set_apps(row for row in self._apps if row[1] is not app)
+            self._apps.remove(app)
             return len(self._apps)
-
-    def _set_apps(self, rows: Iterable[tuple[str, App]]) -> None:
-        self._apps = tuple(rows)
-        self._routes = tuple((prefix, f"{prefix.removesuffix('/')}/", app) for prefix, app in self._apps)
-        # `isinstance` with a protocol is slow, and each new connection would pay for it once for each app.
-        self._proxy_aware = tuple(app for _, app in self._apps if isinstance(app, ProxyAware))
-        self._prompt = frozenset(path for _, app in self._apps for path in getattr(app, "prompt_paths", ()))
 
     def serves(self, prefix: str) -> bool:
         """Return whether an app is mounted under a path prefix."""
-        return any(known == prefix for known, _ in self._apps)
-
-    def _app_for(self, path: str) -> App | None:
-        for prefix, below, app in self._routes:
-            if path.startswith(below) or path == prefix:
-                return app
-        return None
-
-    def _trusts(self, peer: str) -> bool:
-        """Return whether an app trusts the address as that of a proxy."""
-        return any(app.trusts(peer) for app in self._proxy_aware)
-
-    def _prefixes(self) -> list[str]:
-        """Return the paths that are served, without those below another one."""
-        prefixes = [prefix for prefix, _ in self._apps]
-        return [one for one in prefixes if not any(one.startswith(f"{other}/") for other in prefixes)]
+        return self._apps.has(prefix)
 
     # life
 
@@ -281,10 +253,7 @@ class Listener:
             tls=self._tls,
             shared=bool(self._adopted),
             before=(0, 0, 0) if self._engine is None else self._engine.table.open.totals(),
-            app_for=self._app_for,
-            prefixes=self._prefixes,
-            trusts=self._trusts,
-            is_prompt=lambda path: path in self._prompt,
+            apps=self._apps,
         )
 
     def reload_certificates(self) -> None:
@@ -341,49 +310,13 @@ class Listener:
     def stats(self) -> dict[str, Any]:
         """Return counters of connections, requests, bytes and workers. Takes no lock that serving needs.
 
-        Returns: running, ready, failing (see there), failures (of steps of its own loop), accepted, rejected, expired,
-            waited_too_long, too_late (their turn would have come after their deadline), computing (requests that keep a
-            processor busy), computing_waiting, computing_rejected, connections, connections_limit, connections_evicted
-            (closed to make room for others), handshakes (unfinished), parked, active, requests, bytes_in, bytes_out,
-            input_buffered (bytes of requests), input_unknown (those of them whose caller is not authenticated),
-            input_refused (requests rejected for them), input_on_disk (bytes of bodies in temporary files),
-            input_on_disk_refused (requests rejected for them), output_buffered (bytes that wait for clients),
-            output_aborted (connections cut as their client reads too slowly), streams, streams_rejected, and the
-            counters of the worker pool.
+        Returns: running, ready, failing (see there), and the counters of `Engine.stats`.
         """
         engine = self._engine
         if engine is None:
             return {"running": False, "ready": False}
-        totals = engine.table.open.totals()
-        buffered, unknown = engine.table.inputs.held
-        return {
-            "running": self._running,
-            "ready": self.ready,
-            "failing": self.failing,
-            "failures": engine.reactor.failures,
-            "accepted": engine.acceptor.accepted,
-            "rejected": engine.rejections.total,
-            **engine.scheduler.queue.stats(),
-            "connections": len(engine.table.open),
-            "connections_limit": engine.acceptor.limits.total,
-            "connections_evicted": engine.acceptor.evicted,
-            "handshakes": len(engine.table.handshaking),
-            "parked": len(engine.table.parked),
-            "active": len(engine.scheduler.active),
-            "requests": totals[0],
-            "bytes_in": totals[1],
-            "bytes_out": totals[2],
-            "input_buffered": buffered,
-            "input_unknown": unknown,
-            "input_refused": engine.table.inputs.refused,
-            "input_on_disk": engine.disk.used,
-            "input_on_disk_refused": engine.disk.refused,
-            "output_buffered": engine.table.output_budget.used,
-            "output_aborted": engine.table.output_aborted.value,
-            "streams": engine.table.streams.taken,
-            "streams_rejected": engine.table.streams.rejected,
-            **engine.pool.stats(),
-        }
+        state = {"running": self._running, "ready": self.ready, "failing": self.failing}
+        return state | engine.stats()
 
 
 _lock = new_lock()  # guards the bag below, and the number of threads in `never_opening_sockets`

@@ -20,6 +20,7 @@ from portal.serving.io import poller
 from portal.serving.loop.acceptor import Acceptor
 from portal.serving.loop.leader import LeaderFollower
 from portal.serving.loop.reactor import Reactor
+from portal.serving.mounted_apps import MountedApps
 
 WAIT = 10.0
 OURS = ("portal-listener", "portal-serve")
@@ -170,9 +171,7 @@ def test_no_part_starts_a_thread_when_it_is_made() -> None:
             tls=None,
             shared=False,
             before=(0, 0, 0),
-            app_for=lambda path: None,
-            prefixes=list,
-            trusts=lambda address: False,
+            apps=MountedApps(),
         )
         assert isinstance(made.acceptor, Acceptor)
         assert threads() == running

@@ -39,14 +39,7 @@ class ClusterConnection:
     """
 
     def __init__(self, scheduler: Any, options: Mapping[str, Any] | None = None, *, security: Any = None) -> None:
-        try:
-            distributed: Any = import_module("distributed")
-        except ImportError:  # pragma: no cover - the tests that need it are skipped
-            message, hint = (
-                "the package distributed must be installed for dask://",
-                "pip install 'portal-functions[dask]'",
-            )
-            raise ConfigError(message, path="dask", hint=hint) from None
+        distributed = _distributed()
         if isinstance(scheduler, distributed.Client):
             if security is not None:
                 expected = "None for a distributed.Client, which has its own"
@@ -141,6 +134,14 @@ class ClusterConnection:
     def close(self) -> None:
         """Close the client that was made here. May be called twice."""
         self._link.close()
+
+
+def _distributed() -> Any:
+    try:
+        return import_module("distributed")
+    except ImportError:  # pragma: no cover - the tests that need it are skipped
+        message = "the package distributed must be installed for dask://"
+        raise ConfigError(message, path="dask", hint="pip install 'portal-functions[dask]'") from None
 
 
 def _secured(scheduler: Any, given: Any) -> tuple[SchedulerAddress, Any]:

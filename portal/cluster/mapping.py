@@ -20,6 +20,9 @@ _GROWTH = 4  # at most, from one chunk to the next
 _MAX = 2048  # calls in one task
 
 Params = Mapping[str, Any]
+Pack = Callable[[Params], PackedCall]
+Submit = Callable[[Sequence[PackedCall]], Future[ChunkResult]]
+Wait = Callable[[Future[ChunkResult]], ChunkResult]
 
 
 class Progress(NamedTuple):
@@ -66,6 +69,10 @@ class _Entry(NamedTuple):
     def size(self) -> int:
         return 0 if self.call is None else len(self.call.params)
 
+    @property
+    def request_id(self) -> str | None:
+        return None if self.call is None else self.call.request_id
+
 
 class _Reader:
     """Reads the calls of a map, chunk by chunk.
@@ -75,11 +82,11 @@ class _Reader:
         pack: see `map_chunks`.
     """
 
-    def __init__(self, params: Iterable[Params], pack: Callable[[Params], PackedCall]) -> None:
+    def __init__(self, params: Iterable[Params], pack: Pack) -> None:
         self._entries = self._read(params, pack)
         self._next: list[_Entry] = []  # one that did not fit
 
-    def _read(self, params: Iterable[Params], pack: Callable[[Params], PackedCall]) -> Iterator[_Entry]:
+    def _read(self, params: Iterable[Params], pack: Pack) -> Iterator[_Entry]:
         for one in params:
             try:
                 yield _Entry(pack(one), None)
@@ -112,12 +119,59 @@ class _InFlight(NamedTuple):
     size: int
 
 
+class _Map:
+    """A map that runs: its chunks in flight, and how far it has come.
+
+    Args:
+        reader: reads the calls.
+        size: of the next chunk.
+        submit, wait, chunks: see `map_chunks`.
+    """
+
+    def __init__(self, submit: Submit, wait: Wait, reader: _Reader, *, chunks: int, size: ChunkSize) -> None:
+        self._submit, self._wait, self._reader = submit, wait, reader
+        self._chunks, self._size = chunks, size
+        self._in_flight: deque[_InFlight] = deque()  # the oldest first
+        self._done = self._sent = self._failed = 0
+
+    def receive(self) -> list[tuple[str | None, Outcome]]:
+        """Send what may be in flight, and return the request ids and outcomes of the oldest chunk; [] at the end."""
+        self._send()
+        if not self._in_flight:
+            return []
+        entries = self._in_flight[0].entries
+        outcomes, seconds, size = _received(self._in_flight[0], self._wait)
+        self._in_flight.popleft()
+        self._size.note(len(outcomes), seconds, size)
+        self._done += len(outcomes)
+        self._failed += sum(kind != "ok" for kind, _ in outcomes)
+        return [(entry.request_id, outcome) for entry, outcome in zip(entries, outcomes, strict=True)]
+
+    def _send(self) -> None:
+        while len(self._in_flight) < self._chunks and sum(one.size for one in self._in_flight) < _IN_FLIGHT:
+            entries = self._reader.chunk(self._size.size)
+            if not entries:
+                return
+            self._in_flight.append(_sent(entries, self._submit))
+            self._sent += len(entries)
+
+    def progress(self) -> Progress:
+        """Return the progress until now."""
+        return Progress(self._done, self._sent, self._failed)
+
+    def cancel(self) -> None:
+        """Cancel the chunks in flight."""
+        for one in self._in_flight:
+            if one.future is not None:
+                one.future.cancel()
+
+
 def map_chunks(
-    submit: Callable[[Sequence[PackedCall]], Future[ChunkResult]],
-    wait: Callable[[Future[ChunkResult]], ChunkResult],
+    submit: Submit,
+    wait: Wait,
     params: Iterable[Params],
     *,
-    pack: Callable[[Params], PackedCall],
+    pack: Pack,
     chunks: int,
     size: int | None = None,
     progress: Callable[[Progress], object] | None = None,
@@ -137,35 +191,17 @@ def map_chunks(
 
     Closing the generator cancels the chunks in flight.
     """
-    reader, chunk_size = _Reader(params, pack), ChunkSize(size)
-    in_flight: deque[_InFlight] = deque()
-    done = sent = failed = 0
+    run = _Map(submit, wait, _Reader(params, pack), chunks=chunks, size=ChunkSize(size))
     try:
-        while True:
-            while len(in_flight) < chunks and sum(one.size for one in in_flight) < _IN_FLIGHT:
-                entries = reader.chunk(chunk_size.size)
-                if not entries:
-                    break
-                in_flight.append(_sent(entries, submit))
-                sent += len(entries)
-            if not in_flight:
-                return
-            entries, (outcomes, seconds, result_size) = in_flight[0].entries, _received(in_flight[0], wait)
-            in_flight.popleft()
-            chunk_size.note(len(outcomes), seconds, result_size)
-            done += len(outcomes)
-            failed += sum(kind != "ok" for kind, _ in outcomes)
+        while received := run.receive():
             if progress is not None:
-                progress(Progress(done, sent, failed))
-            for entry, outcome in zip(entries, outcomes, strict=True):
-                yield None if entry.call is None else entry.call.request_id, outcome
+                progress(run.progress())
+            yield from received
     finally:
-        for one in in_flight:
-            if one.future is not None:
-                one.future.cancel()
+        run.cancel()
 
 
-def _sent(entries: list[_Entry], submit: Callable[[Sequence[PackedCall]], Future[ChunkResult]]) -> _InFlight:
+def _sent(entries: list[_Entry], submit: Submit) -> _InFlight:
     calls = [entry.call for entry in entries if entry.call is not None]
     if not calls:
         return _InFlight(entries, None, 0)
@@ -176,7 +212,7 @@ def _sent(entries: list[_Entry], submit: Callable[[Sequence[PackedCall]], Future
         return _InFlight([entry if entry.outcome else _Entry(entry.call, failed) for entry in entries], None, 0)
 
 
-def _received(chunk: _InFlight, wait: Callable[[Future[ChunkResult]], ChunkResult]) -> ChunkResult:
+def _received(chunk: _InFlight, wait: Wait) -> ChunkResult:
     received: Iterator[Outcome] = iter(())
     seconds, size = 0.0, 0
     if chunk.future is not None:

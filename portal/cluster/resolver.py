@@ -1,10 +1,8 @@
-"""DaskResolver: call the functions at dask:// addresses."""
+"""DaskResolver: find the functions at dask:// addresses, and call them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -16,43 +14,17 @@ from ..errors import AddressError, PortalError, ProtocolError, RegistryError
 from ..function import ResolvedFunction
 from ..portal import Resolver
 from ..schema import FunctionSchema
-from .chunk import ChunkResult, Outcome, PackedCall, pack_call
 from .connection import ClusterConnection
-from .mapping import Progress, map_chunks
-from .outcomes import result_of
+from .function import ClusterFunction, MapCalls
+from .mapping import Progress
 from .scheduler_address import require_port
 from .security import security_of
 
-__all__ = ["ClusterFunction", "DaskResolver"]
+__all__ = ["DaskResolver"]
 
 _CHECK = 1.0  # seconds for a response, until a function that is known is called as it was
 _MAX_AGE = 2.0  # seconds after which the scheduler is asked again
 _AHEAD = 2  # chunks in flight for each thread of the cluster
-
-
-class ClusterFunction(ResolvedFunction):
-    """A function on a cluster.
-
-    Attributes:
-        data: the pickled function, which only workers unpickle.
-        connection: to the scheduler.
-
-    Threads: any.
-    """
-
-    def __init__(
-        self,
-        resolver: DaskResolver,
-        connection: ClusterConnection,
-        data: bytes,
-        *,
-        schema: FunctionSchema,
-        address: Address,
-        timeout: float | None,
-    ) -> None:
-        super().__init__(resolver, schema=schema, address=address, timeout=timeout)
-        self.connection = connection
-        self.data = data
 
 
 class _Known:
@@ -167,10 +139,7 @@ class DaskResolver(Resolver):
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call: JSON data in, JSON data out. Parameters are validated before they are sent."""
-        function = self._current(_of(function), context)
-        function.schema.validate_input(params)
-        [outcome] = self.run_chunk(function, [pack_call(params, context)], context)
-        return result_of(function, outcome, context.request_id)
+        return self._current(_of(function), context).call_on_cluster(params, context)
 
     def _current(self, function: ClusterFunction, context: CallContext) -> ClusterFunction:
         """Return what is published at the address of a function now. Its schema is updated for the next call."""
@@ -186,24 +155,6 @@ class DaskResolver(Resolver):
     def iterate(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Iterator[Any]:
         """Reject the call: no stream is published on a cluster."""
         raise ProtocolError(f"{function.name} is not a stream; call it", status=406, address=function.address)
-
-    def run_chunk(self, function: ClusterFunction, calls: Sequence[PackedCall], context: CallContext) -> list[Outcome]:
-        """Run calls in one task, and return their outcomes in order.
-
-        Raises: CallTimeout, CallCancelled, TransportError.
-        """
-        limited = self._limited(function, context)
-        future = self._submit(function, calls, limited)
-        return function.connection.wait(function.name, future, limited).outcomes
-
-    def _limited(self, function: ClusterFunction, context: CallContext) -> CallContext:
-        own = function.schema.timeout
-        return context if own is None else context.child(timeout=own)
-
-    def _limit(self, function: ClusterFunction, context: CallContext) -> float | None:
-        """Return the seconds for one call of a map, or None."""
-        limits = (function.schema.timeout, self.timeout if context.deadline is None else None)
-        return min((limit for limit in limits if limit is not None), default=None)
 
     def map_at(
         self,
@@ -233,8 +184,8 @@ class DaskResolver(Resolver):
         with context.active():
             function = self.resolve_function(address)
             chunks = _AHEAD * function.connection.workers()
-        outcomes = self._map(function, params, lambda: context, chunks=chunks, size=chunk, progress=progress)
-        return _results(function, outcomes, return_exceptions=return_exceptions)
+        calls = MapCalls(function, lambda: context, timeout=self.timeout)
+        return calls.results(params, return_exceptions=return_exceptions, chunks=chunks, size=chunk, progress=progress)
 
     def map_in_chunks(
         self,
@@ -256,49 +207,8 @@ class DaskResolver(Resolver):
         with CallContext.for_call(timeout).active():
             function = self.resolve_function(address)
             chunks = min(max_in_flight, _AHEAD * function.connection.workers())
-        outcomes = self._map(function, params, lambda: CallContext.for_call(timeout), chunks=chunks)
-        return _results(function, outcomes, return_exceptions=return_exceptions)
-
-    def _map(
-        self,
-        function: ClusterFunction,
-        params: Iterable[Mapping[str, Any]],
-        context: Callable[[], CallContext],
-        **options: Any,
-    ) -> Generator[tuple[str | None, Outcome]]:
-        """Yield the request ids and the outcomes. Each chunk has a context of its own, and so has each call."""
-        sent: dict[int, tuple[CallContext, int]] = {}
-        outer = CallContext.current()
-
-        def pack(one: Mapping[str, Any]) -> PackedCall:
-            call = CallContext.for_call(None, outer)
-            try:
-                function.schema.validate_input(one)
-                return pack_call(one, call)
-            except PortalError as error:
-                error.with_context(request_id=call.request_id)
-                raise
-
-        def submit(calls: Sequence[PackedCall]) -> Future[ChunkResult]:
-            made = context()
-            future = self._submit(function, calls, made)
-            sent[id(future)] = made, len(calls)
-            return future
-
-        def wait(future: Future[ChunkResult]) -> ChunkResult:
-            made, calls = sent.pop(id(future))
-            limit = self._limit(function, made)
-            # Earlier chunks have ended, so this one runs. Its calls run one after the other.
-            limited = made if limit is None else made.child(timeout=limit * calls)
-            return function.connection.wait(function.name, future, limited)
-
-        return map_chunks(submit, wait, params, pack=pack, **options)
-
-    def _submit(
-        self, function: ClusterFunction, calls: Sequence[PackedCall], context: CallContext
-    ) -> Future[ChunkResult]:
-        sent, is_idempotent = [tuple(call) for call in calls], function.schema.idempotent
-        return function.connection.submit(function.name, function.data, sent, context, idempotent=is_idempotent)
+        calls = MapCalls(function, lambda: CallContext.for_call(timeout), timeout=self.timeout)
+        return calls.results(params, return_exceptions=return_exceptions, chunks=chunks)
 
     def close(self) -> None:
         """Close the connections that were made here. May be called twice."""
@@ -321,17 +231,3 @@ def _checked(address: Address | str) -> Address:
         raise AddressError(message, position=0, reason="wrong scheme", address=target)
     require_port(target)
     return target
-
-
-def _results(
-    function: ClusterFunction, outcomes: Generator[tuple[str | None, Outcome]], *, return_exceptions: bool
-) -> Iterator[Any]:
-    with closing(outcomes):
-        for request_id, outcome in outcomes:
-            try:
-                result = result_of(function, outcome, request_id)
-            except PortalError as error:
-                if not return_exceptions:
-                    raise
-                result = error
-            yield result

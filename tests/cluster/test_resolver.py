@@ -14,7 +14,8 @@ from portal import (
 )
 from portal.address import Address
 from portal.cluster.connection import ClusterConnection
-from portal.cluster.resolver import ClusterFunction, DaskResolver
+from portal.cluster.function import ClusterFunction
+from portal.cluster.resolver import DaskResolver
 from portal.schema import FunctionSchema
 
 

@@ -18,7 +18,7 @@ from ..schema import validation_stats
 from ..serving import Listener, ServingConfig
 from .client.client import HTTPClient
 from .client.resolver import HTTPResolver
-from .documents.pages import DOCUMENT_PATHS
+from .documents.pages import DOCUMENT_PATHS, DocumentSettings
 from .middleware.base import HTTPMiddleware
 from .server.app import HTTPApp
 
@@ -125,11 +125,7 @@ class HTTPPortal(NetworkPortal):
             registration=registration_of(directory),
             listen=listen,
         )
-        whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
-        text("http.title", title, optional=True)
-        text("http.version", version)
-        for setting, value in (("documents", documents), ("debug", debug)):
-            flag(f"http.{setting}", value)
+        _require_settings(max_age=max_age, title=title, version=version, documents=documents, debug=debug)
         self.health_path = url_path("http.health_path", health_path, optional=True) or None
         self._http_middleware = resolve_middleware(http_middleware, "request", name=self.name)
         self._app = HTTPApp(
@@ -139,26 +135,24 @@ class HTTPPortal(NetworkPortal):
             base_path=base_path,
             address_of=self._address_of,
             hosts=self._hosts,
-            debug=debug,
+            proxies=self._proxies,
             auth=auth,
             http_middleware=self._http_middleware,
-            trusted_proxies=self._proxies,
+            debug=debug,
             max_age=max_age,
-            documents=documents,
-            title=title or self.name or "Portal",
-            version=version,
-            has_page=self.listener.serves,
-            max_containers=self.listener.config.max_containers,
-            max_body=self.listener.config.max_body,
-            max_batch_response=self.listener.config.max_batch_response,
+            documents=DocumentSettings(documents, title or self.name or "Portal", version, self.listener.serves),
+            config=self.listener.config,
             health_path=self.health_path,
             problem=self._problem,
         )
         self._beside = (*(DOCUMENT_PATHS if documents else ()), *([self.health_path] if self.health_path else []))
+        self._serve_at(self._places())
+
+    def _places(self) -> list[Place]:
         places = [Place(self._base_path or "/", self._app)]
         if self._base_path:
             places += [Place(path, self._app, shared=True) for path in self._beside]
-        self._serve_at(places)
+        return places
 
     @cached_property
     def wsgi(self) -> WSGIApp:
@@ -206,3 +200,11 @@ class HTTPPortal(NetworkPortal):
             "validation": validation_stats(),
         }
         return super().stats() | self._dispatcher.stats() | own | {"listener": self.listener.stats()}
+
+
+def _require_settings(*, max_age: object, title: object, version: object, documents: object, debug: object) -> None:
+    whole_number("http.max_age", max_age, minimum=0, maximum=_YEAR, unit="a whole number of seconds")
+    text("http.title", title, optional=True)
+    text("http.version", version)
+    flag("http.documents", documents)
+    flag("http.debug", debug)

@@ -7,7 +7,7 @@ only the second place. A function or service that is published under one of thes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..._internal.at_fork import new_lock
 from ..._internal.json_encoder import encode_json
@@ -20,11 +20,27 @@ from ..messages.event_stream import JSON
 from .openapi import openapi_document
 from .swagger_ui import DocsPage, file_response
 
-__all__ = ["DOCUMENT_PATHS", "Documents"]
+__all__ = ["DOCUMENT_PATHS", "DocumentSettings", "Documents"]
 
 #: The paths of the documents below the root of the listener and below the base path. /docs has files below it.
 DOCUMENT_PATHS = ("/openapi.json", "/openrpc.json", "/docs")
 _MAX_CACHED = 16  # documents; each is cached once for each path at which the portal is mounted
+
+
+class DocumentSettings(NamedTuple):
+    """What the documents of a portal say, and whether they are served.
+
+    Attributes:
+        served: whether /openapi.json, /openrpc.json, /docs and rpc.discover are served. Everybody may read the first
+            three, and they show what is published.
+        title, version: of the interface.
+        has_page: returns whether the listener has another page at a path, which the docs page may name.
+    """
+
+    served: bool
+    title: str
+    version: str
+    has_page: Callable[[str], bool]
 
 
 class Documents:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from ..._internal.json_text import MAX_CONTAINERS, BodyDecoder
+from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...address import Address
 from ...auth.authentication import ServerAuth, authenticate, authenticators_of
@@ -19,18 +19,19 @@ from ...calls.plugins import counters_of
 from ...catalogue import Catalogue
 from ...context import CallContext, Identity
 from ...errors import AuthenticationError, PortalError, RegistryError
-from ...http11.forwarded import Proxy, client_address, is_trusted_proxy, trusted_networks
+from ...http11.forwarded import Proxy, client_address, is_trusted_proxy
 from ...http11.request_head import RequestHead
 from ...network.charges import RequestCharges
 from ...network.host_check import HostCheck
 from ...network.listing import Listing
 from ...service import Service
-from ...serving import Request, Response
-from ..documents.pages import Documents
+from ...serving import Request, Response, ServingConfig
+from ..documents.pages import Documents, DocumentSettings
 from ..messages.call_headers import context_of
 from ..messages.content_coding import DecompressionLimit
 from ..middleware.base import HTTPMiddleware, build_http_chain
 from .body_limits import FunctionBodies
+from .deadline_responder import AroundLate
 from .descriptions import Descriptions
 from .early_authentication import early_authentication
 from .error_responses import ErrorResponses
@@ -41,7 +42,6 @@ from .negotiation import is_coded
 from .request_keys import RequestKeys
 from .routes import Routes
 from .rpc import RPCEndpoint
-from .rpc_messages import MAX_BATCH_RESPONSE
 from .target import RPC_PATH, Target, read_target
 
 __all__ = ["HTTPApp"]
@@ -57,27 +57,21 @@ class HTTPApp:
         catalogue: what is published.
         services: the published services by name.
         dispatcher: runs the calls.
-        hosts: decides which values of the Host header are accepted; None accepts all. Other requests get 421 before any
-            middleware runs.
         base_path: "" or "/api".
         address_of: returns the address of a catalogue path.
-        debug: whether clients see what functions raise.
+        hosts: decides which values of the Host header are accepted. Other requests get 421 before any middleware runs.
+        proxies: the proxies whose X-Forwarded-For is trusted.
         auth: authenticators, as `authenticators_of` takes them; None lets everybody call.
         http_middleware: around every request, the first outermost. Authentication and calls are inside of it.
-        trusted_proxies: networks of proxies whose X-Forwarded-For is trusted.
+        debug: whether clients see what functions raise.
         max_age: seconds for which clients may keep the results of cacheable functions without asking again.
-        documents: whether /openapi.json, /openrpc.json, /docs and rpc.discover are served. Everybody may read the
-            first three, and they show what is published.
-        title, version: of the interface, for the documents.
-        has_page: returns whether the listener has another page at a path, which the docs page may name.
-        max_containers: objects and arrays in the JSON of one body at most.
-        max_body: bytes of a body at most, also when a middleware has decompressed it.
-        max_batch_response: bytes of the results of a JSON-RPC batch at most.
+        documents: what the documents say, and whether they are served.
+        config: of the listener; its `max_body` also limits bodies that a middleware has decompressed.
         health_path: of the health checks, which are served before anything else; None serves none.
         problem: returns why the portal is not ready, or None.
 
     Attributes:
-        batches_cut: counts the batches whose results were longer.
+        batches_cut: counts the JSON-RPC batches whose results were longer than `max_batch_response` of the config.
         decompression: the limit of decompressed bodies, which middleware finds in `request.notes`.
         decoder: decodes the bodies and counts those with too many objects and arrays.
         prompt_paths: see `portal.serving.messages.app.PromptApp`.
@@ -94,89 +88,101 @@ class HTTPApp:
         *,
         base_path: str,
         address_of: Callable[[tuple[str, ...]], Address],
-        hosts: HostCheck | None = None,
-        debug: bool = False,
-        auth: ServerAuth = None,
-        http_middleware: Iterable[HTTPMiddleware] = (),
-        trusted_proxies: Iterable[Proxy] = (),
-        max_age: float = 0.0,
-        documents: bool = True,
-        title: str = "Portal",
-        version: str = "1",
-        has_page: Callable[[str], bool] = lambda path: False,
-        max_containers: int = MAX_CONTAINERS,
-        max_body: int = 1024 * 1024,
-        max_batch_response: int = MAX_BATCH_RESPONSE,
-        health_path: str | None = None,
-        problem: Callable[[], str | None] = lambda: None,
+        hosts: HostCheck,
+        proxies: tuple[Proxy, ...],
+        auth: ServerAuth,
+        http_middleware: tuple[HTTPMiddleware, ...],
+        debug: bool,
+        max_age: int,
+        documents: DocumentSettings,
+        config: ServingConfig,
+        health_path: str | None,
+        problem: Callable[[], str | None],
     ) -> None:
         self._base = base_path
         self._catalogue = catalogue
         # who may send requests
-        self._hosts = hosts or HostCheck()
-        self._proxies = trusted_networks(trusted_proxies)
+        self._hosts = hosts
+        self._proxies = proxies
         self._authenticators = authenticators_of(auth)
         self._secrets = _credential_names(self._authenticators)
         # around each request
-        self._http_middleware = tuple(http_middleware)
-        self._http_chain = build_http_chain(self._http_middleware, self._respond, self._middleware_failed)
-        around_late = self._around_late if self._http_middleware else None
+        self._http_middleware = http_middleware
+        self._http_chain = build_http_chain(http_middleware, self._respond, self._middleware_failed)
         self._name_check = NameCheck(catalogue, dispatcher.middleware)
-        self._routes = Routes(catalogue)
         # what responds
-        self.decoder = BodyDecoder(max_containers)
-        self.decompression = DecompressionLimit(max_body)
+        self.decoder = BodyDecoder(config.max_containers)
+        self.decompression = DecompressionLimit(config.max_body)
         self._errors = ErrorResponses(self._authenticators, debug=debug)
         self._charges = RequestCharges(dispatcher)
-        self._serves_documents = documents
-        self._documents = Documents(
-            catalogue,
-            services,
-            base_path=base_path,
-            rpc_url=lambda: str(address_of(RPC_PATH)),
-            authenticators=self._authenticators,
-            title=title,
-            version=version,
-            has_page=has_page,
-        )
-        self._descriptions = Descriptions(
-            catalogue,
-            Listing(catalogue, services, address_of),
-            self._documents if documents else None,
-            self._charges,
-            self._errors,
-            base_path=base_path,
-            protected=bool(self._authenticators),
-        )
-        self._calls = FunctionCalls(
-            dispatcher,
-            self._errors,
-            self.decoder,
-            cache_control=f"private, max-age={int(max_age)}" if max_age >= 1 else "private, no-cache",
-            around_late=around_late,
-        )
-        keys = RequestKeys(base_path, catalogue, self._proxies, self._secrets if self._authenticators else None)
-        self._rpc = RPCEndpoint(
-            catalogue,
-            dispatcher,
-            discover=self._documents.discovered if documents else None,
-            charges=self._charges,
-            decoder=self.decoder,
-            max_batch_response=max_batch_response,
-            debug=debug,
-            key_of=keys.name_of,
-            around_late=around_late,
-        )
-        self.batches_cut = self._rpc.batches_cut
+        self._routes = Routes(catalogue)
         self._health = HealthChecks(health_path, base_path, problem, self._is_published)
         self.prompt_paths = self._health.root_paths
+        self._serves_documents = documents.served
+        self._documents = self._make_documents(services, address_of, documents)
+        self._descriptions = self._make_descriptions(Listing(catalogue, services, address_of))
+        around_late = self._around_late if http_middleware else None
+        self._calls = FunctionCalls(dispatcher, self._errors, self.decoder, max_age=max_age, around_late=around_late)
+        keys = RequestKeys(base_path, catalogue, proxies, self._secrets if self._authenticators else None)
+        batches = config.max_batch_response
+        self._rpc = self._make_rpc(dispatcher, keys, around_late, max_batch_response=batches, debug=debug)
+        self.batches_cut = self._rpc.batches_cut
         # what the listener asks before a request is complete
         #: See `portal.serving.messages.stored_body.BodyRules`.
         self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
         #: See `portal.serving.messages.app.KeyedApp`.
         self.keys = keys.of
         self._early = early_authentication(
-            self._authenticators, self._http_middleware, self._errors, self._secrets, self._middleware_failed
+            self._authenticators, http_middleware, self._errors, self._secrets, self._middleware_failed
+        )
+
+    def _make_documents(
+        self,
+        services: Mapping[str, Service],
+        address_of: Callable[[tuple[str, ...]], Address],
+        settings: DocumentSettings,
+    ) -> Documents:
+        return Documents(
+            self._catalogue,
+            services,
+            base_path=self._base,
+            rpc_url=lambda: str(address_of(RPC_PATH)),
+            authenticators=self._authenticators,
+            title=settings.title,
+            version=settings.version,
+            has_page=settings.has_page,
+        )
+
+    def _make_descriptions(self, listing: Listing) -> Descriptions:
+        return Descriptions(
+            self._catalogue,
+            listing,
+            self._documents if self._serves_documents else None,
+            self._charges,
+            self._errors,
+            base_path=self._base,
+            protected=bool(self._authenticators),
+        )
+
+    def _make_rpc(
+        self,
+        dispatcher: Dispatcher,
+        keys: RequestKeys,
+        around_late: AroundLate | None,
+        *,
+        max_batch_response: int,
+        debug: bool,
+    ) -> RPCEndpoint:
+        return RPCEndpoint(
+            self._catalogue,
+            dispatcher,
+            discover=self._documents.discovered if self._serves_documents else None,
+            charges=self._charges,
+            decoder=self.decoder,
+            max_batch_response=max_batch_response,
+            debug=debug,
+            key_of=keys.name_of,
+            around_late=around_late,
         )
 
     def handle(self, request: Request) -> Response:

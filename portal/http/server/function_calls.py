@@ -37,7 +37,7 @@ class FunctionCalls:
         dispatcher: runs the calls.
         errors: makes the responses of calls that fail.
         decoder: decodes the bodies.
-        cache_control: the Cache-Control header of results of cacheable functions.
+        max_age: seconds for which clients may keep the results of cacheable functions without asking again.
         around_late: passes a response at a deadline through the HTTP middleware; None if there is none.
 
     Threads: any.
@@ -49,13 +49,13 @@ class FunctionCalls:
         errors: ErrorResponses,
         decoder: BodyDecoder,
         *,
-        cache_control: str,
+        max_age: int,
         around_late: AroundLate | None,
     ) -> None:
         self._dispatcher = dispatcher
         self._errors = errors
         self._decoder = decoder
-        self._cache_control = cache_control
+        self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._around_late = around_late
         self._calls_directly = dispatcher.is_passthrough and around_late is None
 
@@ -72,7 +72,7 @@ class FunctionCalls:
         schema = function.schema
         transfer = schema.transfer
         if schema.max_body is not None and request.body_size > schema.max_body:
-            # One below the limit of the listener is known only here.
+            # The listener may have applied its own limit only.
             raise ProtocolError(f"the body must have at most {schema.max_body} bytes (max_body)", status=413)
         if transfer is None:
             params = params_of(request, self._decoder)
@@ -200,11 +200,11 @@ def json_response(status: int, value: Any, context: CallContext, operation: str 
 
 
 def _file_in(result: Any, table: FileTable, kind: str) -> File | None:
-    """Return the file that a result is, or None. What a middleware has kept of an earlier call has base64."""
+    """Return the file that a result is, or None. A result that a middleware has cached has the file as base64."""
     file = table.file_in(result)
     if file is not None or not kind:
         return file
     try:
         return file_of_json(result, kind)
-    except (LookupError, TypeError, ValueError):  # None, or what a middleware has put in its place
+    except (LookupError, TypeError, ValueError):  # None, or a result that a middleware has replaced
         return None

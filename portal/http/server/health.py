@@ -42,20 +42,20 @@ class HealthChecks:
         problem: Callable[[], str | None],
         is_published: Callable[[str], bool],
     ) -> None:
-        at_root = {} if path is None else {path: True, f"{path}/ready": True, f"{path}/live": False}
-        self._known = at_root | {f"{base_path}{one}": asks for one, asks in at_root.items()}
+        live, ready = self._live, self._ready
+        at_root = {} if path is None else {path: ready, f"{path}/ready": ready, f"{path}/live": live}
+        self._checks = at_root | {f"{base_path}{place}": check for place, check in at_root.items()}
         self._name = "" if path is None else path.split("/", 2)[1]
-        self._base = base_path
         self._problem = problem
         self._is_published = is_published
         self.root_paths = frozenset(at_root) if base_path else frozenset[str]()
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """Return what responds to a request with this path; None if the path is not that of a health check."""
-        asks = self._known.get(path)
-        if asks is None or (path not in self.root_paths and self._is_published(self._name)):
+        check = self._checks.get(path)
+        if check is None or (path not in self.root_paths and self._is_published(self._name)):
             return None
-        return self._ready if asks else self._live
+        return check
 
     def _live(self, request: Request) -> Response:
         return _respond(request, None)

@@ -1,4 +1,4 @@
-"""Routes: where requests lead whose heads repeat, so that each head is looked up and negotiated once."""
+"""Routes: the functions that requests with the same head lead to, so that each head is looked up once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MAX_ROUTES = 512
 
 
 class Route(NamedTuple):
-    """Where the requests with one template lead.
+    """The function that requests with one template lead to.
 
     Attributes:
         entry: the function.
-        is_plain: whether JSON goes in and JSON comes out, the client has said so for both, and the function has no
+        is_plain: whether parameters and result are JSON, as both headers of the client say, and the function has no
             settings of its own for requests.
         generation: of the catalogue in which the function was found.
     """

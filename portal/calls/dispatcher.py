@@ -116,7 +116,7 @@ class Dispatcher:
         self._keys_of = keys_of
         self._has_limits = limits is not None
         run = _call_function if invoke is None else partial(_call_elsewhere, invoke)
-        self._is_bare = not self.middleware and invoke is None
+        self._invokes_directly = not self.middleware and invoke is None
         self._chain = build_chain(self.middleware, run)
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
@@ -216,7 +216,7 @@ class Dispatcher:
         try:
             token = enter(call.context)
             try:
-                if self._is_bare and not call.streaming:  # without the frames of a chain
+                if self._invokes_directly and not call.streaming:  # without the frames of a chain
                     return call.function.invoke(call.params, call.context)
                 return self._chain(call)
             finally:

@@ -64,32 +64,10 @@ class Connection:
     """
 
     __slots__ = (
-        "_checked",
-        "_config",
-        "_known",
-        "_owner",
-        "_parked_in",
-        "_reader",
-        "armed_otherwise",
-        "bytes_in",
-        "channel",
-        "client",
-        "closed",
-        "deadline",
-        "draining",
-        "handshaking",
-        "identity",
-        "idle_since",
-        "input",
-        "output",
-        "paused",
-        "peer",
-        "requests",
-        "secure",
-        "storing",
-        "stream",
-        "streams",
-    )
+        "_checked", "_config", "_known", "_owner", "_parked_in", "_reader", "armed_otherwise", "bytes_in", "channel",
+        "client", "closed", "deadline", "draining", "handshaking", "identity", "idle_since", "input", "output",
+        "paused", "peer", "requests", "secure", "storing", "stream", "streams",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -184,7 +162,7 @@ class Connection:
     def take_request(self) -> Received | None:
         """Return the next request if all of it has been read. Never waits. Raises: as `next_request`.
 
-        While output waits for the client there is no next request.
+        Returns None while output waits for the client.
         """
         if self.output.pending:
             return None
@@ -196,8 +174,12 @@ class Connection:
                 if not self.input.complete():
                     raise ProtocolError(INPUT_REFUSED, status=503)
             return found
-        if self._reader.pending_head is None:  # nothing of a body
-            return None
+        if self._reader.pending_head is not None:
+            self._hold_body()
+        return None
+
+    def _hold_body(self) -> None:
+        """Count what has arrived of a body, and tell a client that waits for it to send the rest."""
         size, self.storing = self._reader.buffered, self._reader.storing
         if (size or self.storing) and not self.input.hold(self, size):
             raise ProtocolError(INPUT_REFUSED, status=503)
@@ -205,7 +187,6 @@ class Connection:
             self._reader.wants_continue = False
             if not self.send_nowait(_CONTINUE):
                 raise ConnectionAbortedError("the client reads nothing")
-        return None
 
     def begin_authentication(self) -> RequestHead | None:
         """Return the head of the request whose body is arriving, to look at its credential; None the second time."""
@@ -347,7 +328,7 @@ class Connection:
             self._owner.resume(self)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, in the reactor's loop, if the client closes its side of a stream; else a write finds out."""
+        """Call `callback` in the reactor's loop if the client closes its side during a stream."""
         self.armed_otherwise = True
         self._owner.on_hangup(self, callback)
 
@@ -374,11 +355,11 @@ class Connection:
                 end()
 
     def cut(self) -> None:
-        """Break the connection for its output. A protocol other than HTTP may say why first. Any thread."""
+        """Break the connection for its output. A protocol other than HTTP may send a reason first. Any thread."""
         if self.channel is None or self.draining:
             self.reset()
         elif last := self.channel.handler.farewell():
-            # If nothing waits any more, another thread may be writing: then the end comes without the words.
+            # If no output waits any more, another thread may be writing. Then the connection ends without `last`.
             self.output.replace(last)
             self.channel.finish()
         else:

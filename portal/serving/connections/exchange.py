@@ -89,7 +89,7 @@ class Exchange:
     def send(self, response: Response, client: str | None = None) -> None:
         """Send a response that the caller has claimed. Raises: OSError if the client is gone.
 
-        What the client does not take at once is sent later, by the reactor. A stream waits while too much is kept.
+        The reactor sends what the client does not take at once. A stream waits while too much is kept.
 
         Args:
             client: whose places a stream takes; None counts it for no client.

@@ -18,7 +18,7 @@ _SLICE = 0.002  # seconds for sockets that wait, after which it is looked for mo
 
 
 class _Parked(Protocol):
-    """What the order has to know of a connection."""
+    """The attributes of a connection that decide its place in the order."""
 
     @property
     def requests(self) -> int: ...

@@ -1,6 +1,6 @@
 """Pickle functions and classes by value, for workers that cannot import them, such as those of a script or notebook.
 
-cloudpickle does most of it. What it does not do is done here:
+This module adds to cloudpickle:
 
 - Markers that code compares with `is`, such as `dataclasses.MISSING`, stay the same objects.
 - Type hints that are written as text are resolved, as the `__main__` of a worker does not have the names.
@@ -144,6 +144,6 @@ def _own_hints(kind: type) -> dict[str, Any]:
     own = inspect.get_annotations(kind)
     try:
         hints = class_hints(kind)
-    except Exception:  # likewise
+    except Exception:  # as in `_function_hints`
         return own
     return {name: hints.get(name, hint) for name, hint in own.items()}

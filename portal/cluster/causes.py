@@ -90,6 +90,6 @@ def _loaded(data: bytes | None) -> Exception | None:
         return None
     try:
         found = pickle.loads(data)
-    except Exception:  # likewise
+    except Exception:  # the class of a user may raise anything
         return None
     return found if isinstance(found, Exception) else None

@@ -19,8 +19,8 @@ from .packing import load_function
 
 __all__ = ["ChunkResult", "Outcome", "PackedCall", "pack_call", "run_chunk"]
 
-#: ("ok", JSON data), ("error", PackedError), ("late", None) or ("absent", text) of a worker, where the last two did not
-#: run; ("failed", PortalError) if no worker has responded.
+#: Of a worker: ("ok", JSON data), ("error", PackedError), or, for a call that did not run, ("late", None) after the
+#: deadline and ("absent", text) if the function cannot be loaded. ("failed", PortalError) if no worker has responded.
 Outcome = tuple[str, Any]
 
 
@@ -137,5 +137,5 @@ def _checked(outcome: Outcome) -> Outcome:
     try:
         pickle.dumps(outcome)
         return outcome
-    except Exception as error:  # likewise
+    except Exception as error:  # an object of a user may raise anything
         return "error", pack_error(error)

@@ -51,6 +51,7 @@ class ClusterConnection:
             self._link = SchedulerLink(address, security=used)
         self.authority: str = address.authority
         self._options = dict(options or {})
+        self._once_prefix: str = import_module(".once", __package__).PREFIX  # it needs the package distributed
 
     # publishing
 
@@ -92,8 +93,8 @@ class ClusterConnection:
         client = self._link.client(context)
         if context.expired:
             raise expired_error(context, name)
-        kind = "portal" if idempotent else "portal-once"
-        key = f"{kind}-{name}-{uuid.uuid4().hex}"  # a key of its own, as Dask runs equal calls once otherwise
+        prefix = "portal-" if idempotent else self._once_prefix
+        key = f"{prefix}{name}-{uuid.uuid4().hex}"  # a key of its own, as Dask runs equal calls once otherwise
         try:
             comm = self._link.comm
             facts = context_to_dict(context)  # now, as it holds the seconds that are left

@@ -7,8 +7,7 @@ import pytest
 pytest.importorskip("distributed", reason="the package distributed is not installed")
 
 from portal import CallTimeout, Consumer
-from portal.cluster import DaskPortal
-from portal.cluster.nested import leave_pool
+from portal.cluster import DaskPortal, nested
 from tests.support import cluster_functions as functions
 from tests.support.dask_cluster import WAIT, quiet
 
@@ -35,6 +34,8 @@ def test_a_nested_call_ends_at_the_deadline(portal: DaskPortal, consumer: Consum
     assert consumer.call_at(portal.apply(functions.square), {"n": 3}) == 9
 
 
-def test_a_thread_that_runs_no_task() -> None:
-    for _ in range(2):
-        leave_pool()  # does nothing
+def test_a_thread_that_runs_no_task_leaves_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(nested, "_secede", lambda: left.append("left"))
+    nested.leave_pool()
+    assert left == []

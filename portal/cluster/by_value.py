@@ -32,7 +32,7 @@ from ..schema.hints.forms import is_typed_dict
 __all__ = ["is_sent_by_value", "load_by_value", "pickle_by_value"]
 
 _Base: Any = cloudpickle.Pickler
-_COPY = "portal-"  # begins the ids of copied classes
+_COPY_PREFIX = "portal-"  # begins the ids of copied classes
 #: The functions to complete when everything else is unpickled; they may be in a cycle with a class of their hints.
 _incomplete: ContextVar[list[Callable[[], None]]] = ContextVar("portal_incomplete_functions")
 
@@ -130,7 +130,7 @@ def _changed_class(kind: type, arguments: tuple[Any, ...], state: tuple[Any, Any
     *others, class_id, extra = arguments
     if is_typed_dict(kind) and "__orig_bases__" not in vars(kind):  # its only base is dict, whatever it inherits
         others[2] = (sys.modules[type(kind).__module__].TypedDict,)
-    return (*others, _COPY + class_id.removeprefix(_COPY), extra), state
+    return (*others, _COPY_PREFIX + class_id.removeprefix(_COPY_PREFIX), extra), state
 
 
 def _function_hints(function: FunctionType) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from .scheduler_address import SchedulerAddress
 __all__ = ["SchedulerLink"]
 
 _log = get_logger("portal.cluster")
-_PATIENCE = 10.0  # seconds to connect, and for a response of the scheduler, unless a call has less
-_CLOSE = 2.0  # seconds to say goodbye to the scheduler
+_RESPONSE_TIMEOUT = 10.0  # seconds to connect, and for a response of the scheduler, unless a call has less
+_CLOSE_TIMEOUT = 2.0  # seconds to close the connection to the scheduler
 
 
 class SchedulerLink:
@@ -114,7 +114,7 @@ class SchedulerLink:
         if runner is None:
             return
         try:
-            self._run(runner.loop, self._close).result(_CLOSE)
+            self._run(runner.loop, self._close).result(_CLOSE_TIMEOUT)
         except Exception as error:  # what Dask raises, or a scheduler that does not respond
             _log.info("the connection to the Dask scheduler at %s ended by %r", self.authority, error)
         runner.stop()
@@ -122,7 +122,7 @@ class SchedulerLink:
     # waiting
 
     def _outcome(self, future: Future[Any], context: CallContext, problem: str) -> Any:
-        limited = context.child(timeout=_PATIENCE)
+        limited = context.child(timeout=_RESPONSE_TIMEOUT)
         ended = Event()
         wake = ended.set
         future.add_done_callback(lambda _: wake())
@@ -148,7 +148,7 @@ class SchedulerLink:
             return uncalled_error(context, f"the Dask scheduler at {self.authority}")
         if self._closed:
             return PortalError("the connection to the cluster is closed", delivery="not_sent")
-        return self._failed(problem, TimeoutError(f"no response within {_PATIENCE:.0f} s"))
+        return self._failed(problem, TimeoutError(f"no response within {_RESPONSE_TIMEOUT:.0f} s"))
 
     def _failed(self, problem: str, error: Exception) -> TransportError:
         message = f"the Dask scheduler at {self.authority} {problem}: {type(error).__name__}: {error}"
@@ -184,7 +184,7 @@ class SchedulerLink:
         return self._runner.loop
 
     async def _connect(self) -> Any:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_RESPONSE_TIMEOUT):
             client = self._given or await self._own_client()
             if client.status != "running":
                 raise ConnectionError(f"the Dask client that was given is {client.status}")
@@ -205,7 +205,7 @@ class SchedulerLink:
             self._url,
             security=self._security,
             asynchronous=True,
-            timeout=_PATIENCE,
+            timeout=_RESPONSE_TIMEOUT,
             name="portal",
             set_as_default=False,
             direct_to_workers=False,

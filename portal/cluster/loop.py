@@ -13,7 +13,7 @@ from .._internal.background import start_thread
 
 __all__ = ["LoopThread"]
 
-_END = 5.0  # seconds for the thread to end
+_JOIN_TIMEOUT = 5.0  # seconds for the thread to end
 
 
 class LoopThread:
@@ -50,4 +50,4 @@ class LoopThread:
         """Cancel what runs in the loop, and end the thread. May be called twice."""
         with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(_END)
+        self._thread.join(_JOIN_TIMEOUT)

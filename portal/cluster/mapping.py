@@ -14,10 +14,10 @@ from .chunk import ChunkResult, Outcome, PackedCall
 __all__ = ["MAX_BYTES", "ChunkSize", "Progress", "map_chunks"]
 
 MAX_BYTES = 4 << 20  # of the parameters of a task, and of its results; one larger call goes alone
-_IN_FLIGHT = 8 * MAX_BYTES  # of the parameters of all tasks in flight
-_TARGET = 0.25  # seconds that a task should take
-_GROWTH = 4  # at most, from one chunk to the next
-_MAX = 2048  # calls in one task
+_MAX_BYTES_IN_FLIGHT = 8 * MAX_BYTES  # of the parameters of all tasks in flight
+_TARGET_SECONDS = 0.25  # seconds that a task should take
+_MAX_GROWTH = 4  # at most, from one chunk to the next
+_MAX_CALLS = 2048  # calls in one task
 
 Params = Mapping[str, Any]
 Pack = Callable[[Params], PackedCall]
@@ -55,8 +55,8 @@ class ChunkSize:
     def note(self, calls: int, seconds: float, size: int = 0) -> None:
         """Note how long a worker took for a chunk, and how many bytes its results have."""
         if self._fixed is None and calls >= self.size:
-            ideal = int(calls * min(_TARGET / max(seconds, 1e-6), MAX_BYTES / max(size, 1)))
-            self.size = max(1, min(ideal, self.size * _GROWTH, _MAX))
+            ideal = int(calls * min(_TARGET_SECONDS / max(seconds, 1e-6), MAX_BYTES / max(size, 1)))
+            self.size = max(1, min(ideal, self.size * _MAX_GROWTH, _MAX_CALLS))
 
 
 class _Entry(NamedTuple):
@@ -148,7 +148,7 @@ class _Map:
         return [(entry.request_id, outcome) for entry, outcome in zip(entries, outcomes, strict=True)]
 
     def _send(self) -> None:
-        while len(self._in_flight) < self._chunks and sum(one.size for one in self._in_flight) < _IN_FLIGHT:
+        while len(self._in_flight) < self._chunks and sum(one.size for one in self._in_flight) < _MAX_BYTES_IN_FLIGHT:
             entries = self._reader.chunk(self._size.size)
             if not entries:
                 return

@@ -28,8 +28,8 @@ from .resolver import DaskResolver
 
 __all__ = ["DaskPortal"]
 
-_SUBMITTED = 256  # calls of `submit_at` that wait for a thread
-_THREADS = 32  # that wait for calls of `submit_at`
+_MAX_SUBMITTED = 256  # calls of `submit_at` that wait for a thread
+_MAX_THREADS = 32  # that wait for calls of `submit_at`
 
 
 class _Host(NamedTuple):
@@ -98,7 +98,7 @@ class DaskPortal(Portal):
         self._registration = registration_of(directory)
         self._registered = _Registered(self, self._connection.authority)
         self._known: dict[str, Mapping[str, Any]] = {}
-        self._pool = WorkerPool(_THREADS, _SUBMITTED, name="portal-dask")
+        self._pool = WorkerPool(_MAX_THREADS, _MAX_SUBMITTED, name="portal-dask")
 
     def _address_of(self, path: tuple[str, ...]) -> Address:
         return Address.parse("/".join([f"dask://{self._connection.authority}", *path]))

@@ -19,9 +19,9 @@ from ..errors import OverloadedError, PortalError
 __all__ = ["Publication", "Published"]
 
 _log = get_logger("portal.cluster")
-_INTERVAL = 2.0  # seconds between two looks at the scheduler
-_WITHDRAWAL = 3.0  # seconds to withdraw what is published
-_PAUSE = 0.01  # seconds between two looks of a thread that is about to end
+_CHECK_INTERVAL = 2.0  # seconds between two checks of what the scheduler has
+_WITHDRAWAL_TIMEOUT = 3.0  # seconds to withdraw what is published
+_PAUSE = 0.01  # seconds between two checks of a thread that is about to end
 _WARNING_INTERVAL = 60.0  # seconds between two warnings about the same outage
 
 #: What is published, by path.
@@ -47,7 +47,7 @@ class Publication:
     Args:
         scheduler: keeps the entries.
         wanted: returns what is to be published. It is called with the lock held, so that the last change counts.
-        interval: seconds between two looks.
+        interval: seconds between two checks.
 
     Attributes:
         active: whether entries are published now.
@@ -56,7 +56,9 @@ class Publication:
     nothing.
     """
 
-    def __init__(self, scheduler: Scheduler, wanted: Callable[[], Published], *, interval: float = _INTERVAL) -> None:
+    def __init__(
+        self, scheduler: Scheduler, wanted: Callable[[], Published], *, interval: float = _CHECK_INTERVAL
+    ) -> None:
         self._scheduler = scheduler
         self._interval = interval
         self._warnings = Throttle(_WARNING_INTERVAL)
@@ -122,7 +124,7 @@ class Publication:
             self._sent = {}
             if was_active:
                 try:
-                    with CallContext.for_call(_WITHDRAWAL).active():
+                    with CallContext.for_call(_WITHDRAWAL_TIMEOUT).active():
                         self._scheduler.change(self._owner, {}, anew=True)
                 except PortalError as error:
                     _log.warning("the functions were not withdrawn from the cluster: %s", error)

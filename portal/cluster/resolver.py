@@ -22,9 +22,9 @@ from .security import security_of
 
 __all__ = ["DaskResolver"]
 
-_CHECK = 1.0  # seconds for a response, until a function that is known is called as it was
+_CHECK_TIMEOUT = 1.0  # seconds for a response, until a function that is known is called as it was
 _MAX_AGE = 2.0  # seconds after which the scheduler is asked again
-_AHEAD = 2  # chunks in flight for each thread of the cluster
+_CHUNKS_PER_THREAD = 2  # chunks in flight for each thread of the cluster
 
 
 class _Known:
@@ -95,7 +95,7 @@ class DaskResolver(Resolver):
 
         Raises: AddressError; RegistryError (not_found); TransportError if the scheduler cannot be reached.
         """
-        target = _checked(address)
+        target = _dask_address(address)
         known = self._found.get(target)
         if known is None:
             known = self._found[target] = _Known(self._ask(target, None))
@@ -106,7 +106,7 @@ class DaskResolver(Resolver):
     def _check_again(self, target: Address, known: _Known) -> None:
         """Ask the scheduler for a function that is known. If the scheduler does not respond, the function stays."""
         try:
-            with CallContext.for_call(_CHECK).active():
+            with CallContext.for_call(_CHECK_TIMEOUT).active():
                 known.function = self._ask(target, known.function)
         except RegistryError:
             self._found.pop(target, None)
@@ -129,7 +129,7 @@ class DaskResolver(Resolver):
 
     def list_at(self, address: Address | str) -> dict[str, Any]:
         """Return what is published at a scheduler."""
-        target = _checked(address)
+        target = _dask_address(address)
         rows = []
         for path, entry in sorted(self.connection(target.authority).list_paths().items()):
             if path.rpartition("/")[2] == entry["schema"]["fingerprint"]:  # once, and not under the short path as well
@@ -139,7 +139,7 @@ class DaskResolver(Resolver):
 
     def invoke(self, function: ResolvedFunction, params: Mapping[str, Any], context: CallContext) -> Any:
         """Make one call: JSON data in, JSON data out. Parameters are validated before they are sent."""
-        return self._current(_of(function), context).call_on_cluster(params, context)
+        return self._current(_cluster_function(function), context).call_on_cluster(params, context)
 
     def _current(self, function: ClusterFunction, context: CallContext) -> ClusterFunction:
         """Return what is published at the address of a function now. Its schema is updated for the next call."""
@@ -183,7 +183,7 @@ class DaskResolver(Resolver):
         context = CallContext.for_call(positive_seconds("timeout", timeout, optional=True))
         with context.active():
             function = self.resolve_function(address)
-            chunks = _AHEAD * function.connection.workers()
+            chunks = _CHUNKS_PER_THREAD * function.connection.workers()
         calls = MapCalls(function, lambda: context, timeout=self.timeout)
         return calls.results(params, return_exceptions=return_exceptions, chunks=chunks, size=chunk, progress=progress)
 
@@ -206,7 +206,7 @@ class DaskResolver(Resolver):
         """
         with CallContext.for_call(timeout).active():
             function = self.resolve_function(address)
-            chunks = min(max_in_flight, _AHEAD * function.connection.workers())
+            chunks = min(max_in_flight, _CHUNKS_PER_THREAD * function.connection.workers())
         calls = MapCalls(function, lambda: CallContext.for_call(timeout), timeout=self.timeout)
         return calls.results(params, return_exceptions=return_exceptions, chunks=chunks)
 
@@ -219,12 +219,12 @@ class DaskResolver(Resolver):
             connection.close()
 
 
-def _of(function: ResolvedFunction) -> ClusterFunction:
+def _cluster_function(function: ResolvedFunction) -> ClusterFunction:
     assert isinstance(function, ClusterFunction)
     return function
 
 
-def _checked(address: Address | str) -> Address:
+def _dask_address(address: Address | str) -> Address:
     target = Address.of(address)
     if target.scheme != "dask":
         message = f"the scheme of {target} must be dask, got {target.scheme}"

@@ -12,8 +12,8 @@ __all__ = ["FunctionTable"]
 
 _Plugin: Any = SchedulerPlugin
 _Entry = Mapping[str, Any]
-_FILLING = 10.0  # seconds after the start of the scheduler in which portals publish again
-_SILENCE = 60.0  # seconds after which a portal that is not heard of is replaced by another one
+_REFILL_SECONDS = 10.0  # seconds after the start of the scheduler in which portals publish again
+_OWNER_TIMEOUT = 60.0  # seconds after which a portal that is not heard of is replaced by another one
 _MAX_WITHDRAWN = 10_000  # paths
 
 
@@ -67,7 +67,7 @@ class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed 
         self._seen[owner] = now = self._clock()
         found = self._entries.setdefault(path, {})
         found[owner] = entry
-        for silent in [other for other in found if now - self._seen[other] > _SILENCE]:
+        for silent in [other for other in found if now - self._seen[other] > _OWNER_TIMEOUT]:
             self._withdraw(path, silent)
         self._withdrawn.pop(path, None)
 
@@ -94,7 +94,7 @@ class FunctionTable(_Plugin):  # type: ignore[misc]  # Any, whether distributed 
 
     def find(self, path: str) -> dict[str, Any]:
         """Return the `entry` at a path, or None, and whether it may be missing because of a restart (`is_filling`)."""
-        is_young = self._clock() - self._started_at < _FILLING
+        is_young = self._clock() - self._started_at < _REFILL_SECONDS
         return {"entry": self._newest(path), "is_filling": is_young and path not in self._withdrawn}
 
     def list(self) -> dict[str, _Entry]:

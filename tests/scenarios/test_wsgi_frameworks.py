@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -17,6 +13,7 @@ import pytest
 from portal import Consumer, RegistryError, ValidationError
 from portal.http.server.mount import mount
 from portal.http.server.wsgi import WSGIApp
+from tests.support.ports import free_port, wait_for_port
 from tests.support.wsgi_servers import (
     FUNCTIONS,
     WAIT,
@@ -131,8 +128,7 @@ def test_inside_django_under_gunicorn(project: pathlib.Path) -> None:
 
 
 def test_inside_django_under_runserver(project: pathlib.Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "django", "runserver", "--noreload", f"127.0.0.1:{port}"],
         env=environment(project) | {"DJANGO_SETTINGS_MODULE": "project.settings"},
@@ -143,17 +139,8 @@ def test_inside_django_under_runserver(project: pathlib.Path) -> None:
         for line in process.stdout:
             if "Quit the server" in line:
                 break
-        check_django(wait_for(port))
+        wait_for_port(port)
+        check_django(f"127.0.0.1:{port}")
     finally:
         process.terminate()
         process.communicate(timeout=WAIT)
-
-
-def wait_for(port: int) -> str:
-    """Return host and port as soon as a server listens there."""
-    end = monotonic() + WAIT
-    while monotonic() < end:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), WAIT):
-            return f"127.0.0.1:{port}"
-        threading.Event().wait(0.05)
-    raise AssertionError("nothing listens")

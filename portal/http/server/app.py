@@ -132,6 +132,7 @@ class HTTPApp:
         self.body_rule = FunctionBodies(base_path, catalogue, self._authenticators).rule
         #: See `portal.serving.messages.app.KeyedApp`.
         self.keys = keys.of
+        self._keys = keys
         self._early = early_authentication(
             self._authenticators, http_middleware, self._errors, self._secrets, self._middleware_failed
         )
@@ -259,6 +260,7 @@ class HTTPApp:
                 request.notes["identity"] = context.identity.name
                 if request.held is not None:
                     request.held.hold(("identity", context.identity.name))
+                    self._keys.accept(request.head, request.tls_identity, context.identity.name)
             if route is not None:
                 respond = self._calls.respond_plain if route.is_plain else self._calls.respond
                 return respond(route.entry, request, context)

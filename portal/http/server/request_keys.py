@@ -13,6 +13,7 @@ from .target import read_target
 
 __all__ = ["RequestKeys"]
 
+_MAX_ACCEPTED = 4096  # credentials
 #: Headers that may have a credential, beside those that the authenticators name.
 _CREDENTIALS = frozenset({"authorization", "cookie", "x-api-key"})
 
@@ -20,8 +21,9 @@ _CREDENTIALS = frozenset({"authorization", "cookie", "x-api-key"})
 class RequestKeys:
     """Finds the keys of requests before they are authenticated.
 
-    Requests with the same credential belong to one client, and so do requests of one network without a credential. Once
-    the identity is known, the request counts for it as well, so that many credentials give no advantage.
+    A request whose credential was accepted before belongs to the identity that was found then. All other requests of
+    one network belong to one client, as a client can send any number of credentials. Once the identity is known, the
+    request counts for it as well.
 
     Args:
         base_path: "" or "/api".
@@ -39,6 +41,7 @@ class RequestKeys:
         self._base = base_path
         self._catalogue = catalogue
         self._proxies = proxies
+        self._accepted: dict[str, str] = {}  # the name of the identity of each credential
         self._credentials = None if credentials is None else tuple(sorted(credentials | _CREDENTIALS))
 
     def of(self, head: RequestHead, peer: str, identity: Identity | None) -> Keys:
@@ -57,6 +60,20 @@ class RequestKeys:
             keys.append(("client", client))
         return tuple(keys)
 
+    def accept(self, head: RequestHead, certificate: Identity | None, name: str) -> None:
+        """Note the identity of the credential of a request, so that the next requests count for it while they wait.
+
+        Args:
+            certificate: the identity of the client by its certificate, or None.
+            name: of the identity that authentication has found.
+        """
+        credential = None if self._credentials is None else self._credential(head, certificate)
+        if credential is None or self._accepted.get(credential) == name:
+            return
+        if len(self._accepted) >= _MAX_ACCEPTED:
+            self._accepted.clear()
+        self._accepted[credential] = name
+
     def _function(self, head: RequestHead) -> str | None:
         path = head.path
         if not path.startswith(self._base):
@@ -73,13 +90,14 @@ class RequestKeys:
 
     def _client(self, head: RequestHead, peer: str, identity: Identity | None) -> str | None:
         credential = None if self._credentials is None else self._credential(head, identity)
-        if credential is not None:
-            return credential
+        name = None if credential is None else self._accepted.get(credential)
+        if name is not None:
+            return f"identity:{name}"
         address = peer
         if self._proxies:
             address = client_address(peer, head.headers.get("x-forwarded-for"), self._proxies)
             if is_trusted_proxy(address, self._proxies):
-                return None
+                return credential
         return f"network:{client_network(address)}"
 
     def _credential(self, head: RequestHead, identity: Identity | None) -> str | None:

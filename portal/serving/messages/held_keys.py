@@ -31,7 +31,7 @@ class HeldKeys:
 
     @property
     def client(self) -> str | None:
-        """The client of the job: its identity if that is known, else its credential or network; None for none."""
+        """The client of the job: its identity if that is known, else its network; None for a trusted proxy."""
         keys = dict((*self._own, *self._keys))
         name = keys.get("identity")
         return keys.get("client") if name is None else f"identity:{name}"

@@ -8,6 +8,7 @@ import pytest
 
 from portal import Identity, function
 from portal.catalogue import Catalogue
+from portal.http.server import request_keys
 from portal.http.server.request_keys import RequestKeys
 from portal.http11.forwarded import trusted_networks
 from portal.http11.request_head import RequestHead, parse_request_head
@@ -69,20 +70,52 @@ def test_a_client_without_a_credential(peer: str, forwarded: dict[str, str], cli
     assert dict(keys(["10.0.0.0/8"]).of(head(**forwarded), peer, None)).get("client") == client
 
 
-def client(peer: str = "192.0.2.1", identity: Identity | None = None, target: str = "/api/add", **headers: str) -> str:
-    return dict(keys(credentials=frozenset({"x-token", "key"})).of(head(target, **headers), peer, identity))["client"]
+def client(keys: RequestKeys, peer: str = "192.0.2.1", target: str = "/api/add", **headers: str) -> str | None:
+    return dict(keys.of(head(target, **headers), peer, None)).get("client")
 
 
-def test_requests_with_one_credential_are_of_one_client() -> None:
-    one = client(X_Token="one")
-    assert one.startswith("credential:")
-    assert "one" not in one
-    assert client("192.0.2.2", X_Token="one") == one
-    assert client(X_Token="two") != one
-    assert client(Authorization="one") != one
-    assert client() == "network:192.0.2.1"
-    assert client(target="/api/add?key=1") != client(target="/api/add?key=2")
-    assert client(identity=Identity("ann")) == client("192.0.2.2", Identity("ann")) != client(identity=Identity("bob"))
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/api/add", {"X_Token": "one"}),
+        ("/api/add", {"Authorization": "one"}),
+        ("/api/add", {"Cookie": "one"}),
+        ("/api/add?key=one", {}),
+    ],
+)
+def test_requests_with_an_accepted_credential_are_of_its_identity(target: str, headers: dict[str, str]) -> None:
+    found = keys(credentials=frozenset({"x-token", "key"}))
+    assert client(found, target=target, **headers) == "network:192.0.2.1"  # anybody can make one up
+    found.accept(head(target, **headers), None, "ann")
+    assert client(found, target=target, **headers) == client(found, "192.0.2.2", target, **headers) == "identity:ann"
+    assert client(found, target=target, X_API_Key="other", **headers) == "network:192.0.2.1"
+    assert client(found) == "network:192.0.2.1"
+    found.accept(head(target, **headers), None, "bob")
+    assert client(found, target=target, **headers) == "identity:bob"
+
+
+def test_a_certificate_is_a_credential() -> None:
+    found = keys(credentials=frozenset())
+    ann, bob = Identity("ann"), Identity("bob")
+    found.accept(head(), ann, "ann")
+    assert dict(found.of(head(), "192.0.2.1", ann))["client"] == "identity:ann"
+    assert dict(found.of(head(), "192.0.2.1", bob))["client"] == "network:192.0.2.1"
+
+
+def test_a_bounded_number_of_credentials_is_kept_without_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_keys, "_MAX_ACCEPTED", 3)
+    found = keys(credentials=frozenset())
+    for number in range(10):
+        found.accept(head(Cookie=f"secret-{number}"), None, "ann")
+        assert len(found._accepted) <= 3
+        assert "secret" not in str(found._accepted)
+
+
+def test_requests_of_a_trusted_proxy_itself_are_told_apart_by_their_credentials() -> None:
+    found = keys(["10.0.0.0/8"], frozenset({"x-token"}))
+    one, other = (client(found, "10.0.0.1", X_Token=text) for text in ("one", "other"))
+    assert None not in (one, other)
+    assert one != other
 
 
 def test_a_portal_without_authentication_reads_no_credential() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from portal import BearerAuth, CallContext, HTTPPortal, Identity, ServingConfig, function
+from portal import ApiKeyAuth, BearerAuth, CallContext, HTTPPortal, Identity, ServingConfig, function
 from tests.support.waiting import eventually
 
 WAIT = 10.0
@@ -406,6 +406,25 @@ def test_calls_above_a_limit_wait_and_run_in_their_order() -> None:
         assert server.portal.stats()["running"] == 1
         server.gate.set()
         assert (first.response()[0], second.response()[0]) == (200, 200)
+
+
+@pytest.mark.parametrize("header", ["Cookie", "X_API_Key", "Authorization"])
+def test_a_client_has_one_share_of_the_queue_whatever_credentials_it_sends(header: str) -> None:
+    """One that was not accepted yet is no identity, and one identity may send it with any other header."""
+    auth = [BearerAuth({"ann": "ann", "bob": "bob"}), ApiKeyAuth({"key": "eve"})]
+    with serving(workers=2, queue=8, max_running_per_client=1, auth=auth) as server:
+        holder = server.client()
+        holder.post("/api/hold", {}, Authorization="Bearer ann")
+        eventually(lambda: server.portal.stats()["running"] == 1)
+        other = server.client("127.0.0.3")
+        other.post("/api/hold", {}, Authorization="Bearer bob")
+        eventually(lambda: server.portal.stats()["running"] == 2)
+        waiting = [server.client() for _ in range(6)]
+        for number, client in enumerate(waiting):
+            client.post("/api/mark", {}, **({"Authorization": "Bearer ann"} | {header: f"c={number}"}))
+        rejected = [client.response()[0] for client in wait_readable(waiting, 2)]
+        assert rejected == [503] * 2
+        assert server.stats["waiting"] == 4
 
 
 def test_a_client_fills_only_its_share_of_the_queue() -> None:

@@ -119,7 +119,19 @@ class Service:
         options = getattr(source, _MARK, None)
         if options is None:
             raise ConfigError.invalid("service", source, "a Service, or a class with @service or an instance of one")
-        return _from_instance(source() if isinstance(source, type) else source, options)
+        return _from_instance(_instance_of(source) if isinstance(source, type) else source, options)
+
+    @staticmethod
+    def described(source: Any) -> Service:
+        """Return a service whose functions have their schemas and are not called. A class is not called, either.
+
+        Args:
+            source: as for `of`.
+
+        Raises: as `of`.
+        """
+        is_class = isinstance(source, type) and is_service(source)
+        return Service.of(object.__new__(source) if is_class else source)
 
     @property
     def functions(self) -> Mapping[str, Function]:
@@ -305,6 +317,20 @@ def _member(instance: Any, attribute: str, value: Any) -> Function | None:
         raise ConfigError(message, path=where, expected="a method, or a name that begins with an underscore")
     bound = getattr(instance, attribute)
     return bound if isinstance(bound, Function) else function(name=attribute)(bound)
+
+
+def _instance_of(source: type) -> Any:
+    """Return an instance of a class. Raises: ConfigError if its `__init__` requires arguments."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    try:
+        parameters = inspect.signature(source).parameters.values()
+    except (TypeError, ValueError):  # a metaclass of user code may have any signature
+        parameters = {}.values()
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in kinds]
+    if needed:
+        expected = f"an instance, as {source.__name__} requires the argument {', '.join(needed)}"
+        raise ConfigError.invalid("service", source, expected)
+    return source()
 
 
 def _from_instance(instance: Any, options: Mapping[str, str]) -> Service:

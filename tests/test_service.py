@@ -253,6 +253,25 @@ def test_wrong_sources_and_names_are_rejected() -> None:
         Service("s", [Users.double, Users.double])
 
 
+def test_a_class_that_requires_arguments_is_described_and_not_made() -> None:
+    @mark(name="stock")
+    class Stock:
+        def __init__(self, database: str, *, limit: int, size: int = 1, **more: int) -> None:
+            self.database = database
+
+        def level(self, sku: str) -> int:
+            return len(self.database)
+
+    with pytest.raises(ConfigError, match="must be an instance, as Stock requires the argument database, limit, got"):
+        Service.of(Stock)
+    assert Service.of(Stock("db", limit=1))["level"]("PEN") == 2
+    for source in (Stock, Stock("db", limit=1), Service("stock", [])):
+        assert Service.described(source).name == "stock"
+    assert list(Service.described(Stock).functions) == ["level"]
+    with pytest.raises(ConfigError):
+        Service.described(object)
+
+
 def test_a_method_keeps_its_given_schemas() -> None:
     class Shop:
         @make(input={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, output=str)

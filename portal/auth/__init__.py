@@ -8,7 +8,15 @@ from .._internal.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .authentication import ServerAuth
-    from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth
+    from .authenticators import (
+        ApiKeyAuth,
+        Authenticator,
+        AuthRequest,
+        BasicAuth,
+        BearerAuth,
+        CertificateAuth,
+        CredentialSource,
+    )
     from .credentials import ApiKey, BasicCredential, BearerToken, ByAuthority, ClientAuth, Credential
     from .jwt.authenticator import JWTAuth
     from .oauth2 import OAuth2ClientCredentials
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "ApiKeyAuth",
+    "AuthRequest",
     "Authenticator",
     "BasicAuth",
     "BasicCredential",
@@ -30,6 +39,7 @@ __all__ = [
     "CertificateAuth",
     "ClientAuth",
     "Credential",
+    "CredentialSource",
     "DjangoSession",
     "FlaskSession",
     "JWTAuth",
@@ -47,6 +57,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "ApiKey": "credentials",
         "ApiKeyAuth": "authenticators",
+        "AuthRequest": "authenticators",
         "Authenticator": "authenticators",
         "BasicAuth": "authenticators",
         "BasicCredential": "credentials",
@@ -56,6 +67,7 @@ __getattr__, __dir__ = lazy_exports(
         "CertificateAuth": "authenticators",
         "ClientAuth": "credentials",
         "Credential": "credentials",
+        "CredentialSource": "authenticators",
         "DjangoSession": "sessions",
         "FlaskSession": "sessions",
         "JWTAuth": "jwt.authenticator",

@@ -13,7 +13,15 @@ from .._internal.log import get_logger
 from .._internal.settings import require
 from ..context import Identity
 from ..errors import AuthenticationError, AuthorizationError, ConfigError, OverloadedError, RateLimitError
-from .authenticators import ApiKeyAuth, Authenticator, BasicAuth, BearerAuth, CertificateAuth, CredentialSource
+from .authenticators import (
+    ApiKeyAuth,
+    Authenticator,
+    AuthRequest,
+    BasicAuth,
+    BearerAuth,
+    CertificateAuth,
+    CredentialSource,
+)
 from .missing import missing_credential
 from .passwords import hash_password
 from .request_view import RequestView
@@ -40,7 +48,7 @@ _UNCHECKED = "the credential could not be checked"
 _VISIBLE = (AuthenticationError, AuthorizationError, RateLimitError, OverloadedError)
 
 
-_AuthFunction = Callable[[CredentialSource], Identity | None]
+_AuthFunction = Callable[[AuthRequest], Identity | None]
 #: The `auth=` setting of a portal: one authenticator, several, or None for a portal that requires no credential.
 ServerAuth = Authenticator | _AuthFunction | Sequence[Authenticator | _AuthFunction] | None
 
@@ -48,7 +56,7 @@ ServerAuth = Authenticator | _AuthFunction | Sequence[Authenticator | _AuthFunct
 class _Callable:
     """A plain callable as an authenticator. It gets the request with headers by name in any case."""
 
-    def __init__(self, function: Callable[[CredentialSource], Identity | None]) -> None:
+    def __init__(self, function: _AuthFunction) -> None:
         self.function = function
         self.challenge = getattr(function, "challenge", _NO_CHALLENGE)
         self.needs_body = bool(getattr(function, "needs_body", False))

@@ -63,6 +63,14 @@ class CredentialSource(Protocol):
         """The identity of the client's verified certificate, or None."""
 
 
+class AuthRequest(CredentialSource, Protocol):
+    """A request as a callable of `auth=` gets it. Its headers are found by a name in any case."""
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, for a callable with `@needs_body`."""
+
+
 class Authenticator(Protocol):
     """Finds one kind of credential in a request and returns its identity. Threads: any.
 

@@ -94,7 +94,7 @@ def _document_of_functions(targets: Iterable[Target], interface: dict[str, Any])
     catalogue = Catalogue()
     services: list[Service] = []
     for target in targets:
-        service = service_of(target)  # not started
+        service = service_of(target, described=True)
         if service is None:
             catalogue.add(Function.of(target.value))
             continue

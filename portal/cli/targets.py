@@ -76,16 +76,23 @@ def _import(name: str, debug: bool, hint: str) -> Any:
         raise click.BadParameter(f"{reason} (--debug shows the traceback)", param_hint=hint) from error
 
 
-def service_of(target: Target) -> Service | None:
-    """Return the service that a target names, or None for a function."""
+def service_of(target: Target, *, described: bool = False) -> Service | None:
+    """Return the service that a target names, or None for a function.
+
+    Args:
+        target: what the command line names.
+        described: whether its functions are only described: a class is then not called.
+    """
     from ..errors import ConfigError
-    from ..service import Service
+    from ..service import Service, is_service
 
     if callable(target.value) and not isinstance(target.value, Service | type):
         return None
     try:
-        return Service.of(target.value)
+        return Service.described(target.value) if described else Service.of(target.value)
     except ConfigError as error:
+        if is_service(target.value):
+            raise click.BadParameter(f"{target.text}: {error}", param_hint="TARGET") from error
         advice = "decorate the class with @service" if isinstance(target.value, type) else "it has no functions"
         kind = type(target.value).__name__
         reason = f"{target.text} must be a function, a service or a portal, got {kind}; {advice}"

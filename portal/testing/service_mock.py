@@ -85,4 +85,4 @@ def members_of(source: Any) -> Service | None:
         return source
     if not is_service(source):
         return None
-    return Service.of(object.__new__(source) if isinstance(source, type) else source)
+    return Service.described(source)

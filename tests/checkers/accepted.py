@@ -8,7 +8,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, assert_type
 
-from portal import Consumer, Event, Function, JSONValue, PortalError, Subscription, function, service
+import flask
+
+from portal import (
+    Consumer,
+    Event,
+    Function,
+    HTTPPortal,
+    Identity,
+    JSONValue,
+    PortalError,
+    Subscription,
+    function,
+    service,
+)
+from portal.auth import AuthRequest, CredentialSource, FlaskSession, needs_body
+from portal.http import mount
 
 
 @function
@@ -110,6 +125,23 @@ def resolved(consumer: Consumer) -> None:
     assert_type(price.stream(sku="PEN"), Iterator[Invoice])
     assert_type(consumer.resolve("local://price")(sku="PEN"), JSONValue)
     assert_type(consumer.service("local://shop").price.name, str)
+
+
+@needs_body
+def by_secret(request: AuthRequest) -> Identity | None:
+    """Authenticate a request by its body."""
+    return Identity("shop") if request.headers.get("X-Secret") == request.body.decode() else None
+
+
+def by_address(request: CredentialSource) -> Identity | None:
+    """Authenticate a request by its address."""
+    return Identity("shop") if request.peer == "10.0.0.1" else None
+
+
+def mounted(app: flask.Flask) -> None:
+    """An application of Flask takes the place of its own."""
+    http = HTTPPortal(listen=False, auth=[by_secret, by_address, FlaskSession(app)])
+    app.wsgi_app = mount(app.wsgi_app, http.wsgi)  # type: ignore[method-assign]
 
 
 def topics(consumer: Consumer) -> None:

@@ -35,6 +35,14 @@ class Shop:
     def on_stop(self):
         print("stopping", flush=True)
 
+@service(name="stock")
+class Stock:
+    def __init__(self, database):
+        self.database = database
+
+    def level(self, sku: str) -> int:
+        return 3
+
 instance = Shop()
 ready = Service.of(Shop)
 local = LocalPortal()

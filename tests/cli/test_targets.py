@@ -21,6 +21,11 @@ from tests.support.command import run
         (["served_things:number"], 2, "served_things:number must be a function, a service or a portal, got int"),
         (["served_things:threading"], 2, "got module"),
         (["served_things:threading.Thread"], 2, "decorate the class with @service"),
+        (
+            ["served_things:Stock"],
+            2,
+            "served_things:Stock: service must be an instance, as Stock requires the argument database",
+        ),
         (["served_things.py:plain"], 2, "must name a module, not a file; use served_things:plain"),
         (["./inner/things.py:plain"], 2, "use inner.things:plain"),
         (["ending_things:plain"], 2, "cannot import ending_things: SystemExit: 7"),
@@ -44,6 +49,13 @@ def test_wrong_targets_are_rejected(arguments, code, message):
     result = run("serve", "--http", "127.0.0.1:0", *arguments)
     assert message in result.stderr
     assert (result.exit_code, result.stdout) == (code, "")
+
+
+@pytest.mark.usefixtures("here")
+def test_documents_need_no_instance_of_a_service():
+    for command, words in (("stub", "def level(self, sku: str) -> int:"), ("openapi", "/stock/level")):
+        result = run(command, "served_things:Stock")
+        assert (result.exit_code, words in result.stdout) == (0, True), result.output
 
 
 @pytest.mark.usefixtures("here", "stopped")

@@ -110,7 +110,7 @@ def _of_targets(targets: list[Target]) -> tuple[list[Published], dict[str, str],
     schemas: list[tuple[str, FunctionSchema]] = []
     descriptions: dict[str, str] = {}
     for target in targets:
-        service = service_of(target)
+        service = service_of(target, described=True)
         if service is None:
             schemas.append(("", Function.of(target.value).schema))
             continue

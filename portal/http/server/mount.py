@@ -6,8 +6,8 @@ app.wsgi_app = mount(app.wsgi_app, http.wsgi)               # Flask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..._internal.settings import callback
 from ...errors import ConfigError
@@ -16,12 +16,17 @@ from .wsgi_path import is_below
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-__all__ = ["mount"]
+__all__ = ["Mounted", "mount"]
 
 
-def mount(
-    outer: WSGIApplication, portal: WSGIApplication, at: str | None = None
-) -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
+class Mounted(Protocol):
+    """A WSGI application with the parameters that `app.wsgi_app` of Flask has, for checkers."""
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to a request."""
+
+
+def mount(outer: WSGIApplication, portal: WSGIApplication, at: str | None = None) -> Mounted:
     """Return a WSGI application that passes paths below `at` to `portal`, and all other paths to `outer`.
 
     Args:

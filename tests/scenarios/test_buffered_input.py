@@ -236,6 +236,40 @@ def test_middleware_that_may_guard_authentication_runs_before_it() -> None:
         assert read_response(sock).startswith(b"HTTP/1.1 403 ")
 
 
+@pytest.mark.parametrize(("token", "status"), [(None, b"401"), ("wrong", b"401"), ("t0ken", b"100")])
+def test_a_body_is_asked_for_after_its_caller_is_known(token: str | None, status: bytes) -> None:
+    """A client that waits for `100 Continue` sends nothing that could have the server look at its credential."""
+    with serve(auth=BearerAuth({"t0ken": "ann"})) as portal, connect(portal) as sock:
+        sock.sendall(head(1000, token=token).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        assert sock.recv(12) == b"HTTP/1.1 " + status
+        if status == b"100":
+            sock.recv(65536)
+            sock.sendall(body(1000))
+            assert read_response(sock).startswith(b"HTTP/1.1 200 ")
+
+
+def test_slow_authentication_of_one_client_leaves_workers_to_another() -> None:
+    """A worker looks at the credential of each request that has arrived in part."""
+    gate, asked = threading.Event(), threading.Semaphore(0)
+
+    def slow(request: CredentialSource) -> Identity | None:
+        if request.headers.get("authorization") == "Bearer slow":
+            asked.release()
+            assert gate.wait(WAIT)
+        return Identity("ann")
+
+    with serve(auth=slow) as portal, ExitStack() as halves:
+        for _ in range(4):
+            sock = halves.enter_context(connect(portal))
+            sock.sendall(head(1000, token="slow") + body(1000)[:-1])
+        assert all(asked.acquire(timeout=WAIT) for _ in range(3))
+        try:
+            eventually(lambda: stats(portal)["waiting"] == 1)
+            assert call(portal, 1000, "127.0.0.2", token="quick").startswith(b"HTTP/1.1 200 ")
+        finally:
+            gate.set()
+
+
 @needs_body
 def reads_body(request: CredentialSource) -> Identity | None:
     return Identity("ann") if b"x" in request.body else None  # type: ignore[attr-defined]

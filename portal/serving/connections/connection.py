@@ -136,10 +136,10 @@ class Connection:
                 return None
         return request
 
-    def read_request(self) -> Received | None:
-        """Return the next request if all of it has arrived. Never waits. Raises: as `next_request`."""
+    def read_request(self, invites: bool = True) -> Received | None:
+        """Return the next request if all of it has arrived; otherwise as `take_request`."""
         self._feed(self.stream.read_now())
-        return self.take_request()
+        return self.take_request(invites)
 
     def read(self) -> bytes | None:
         """Return what has arrived after an upgrade, or None. Raises: ConnectionError if the client is gone."""
@@ -159,10 +159,13 @@ class Connection:
             return False
         raise ConnectionResetError("the client closed the connection")
 
-    def take_request(self) -> Received | None:
+    def take_request(self, invites: bool = True) -> Received | None:
         """Return the next request if all of it has been read. Never waits. Raises: as `next_request`.
 
         Returns None while output waits for the client.
+
+        Args:
+            invites: whether a client that waits for `100 Continue` gets it; see `invite_body`.
         """
         if self.output.pending:
             return None
@@ -176,13 +179,23 @@ class Connection:
             return found
         if self._reader.pending_head is not None:
             self._hold_body()
+            if invites:
+                self.invite_body()
         return None
 
     def _hold_body(self) -> None:
-        """Count what has arrived of a body, and tell a client that waits for it to send the rest."""
+        """Count what has arrived of a body."""
         size, self.storing = self._reader.buffered, self._reader.storing
         if (size or self.storing) and not self.input.hold(self, size):
             raise ProtocolError(INPUT_REFUSED, status=503)
+
+    @property
+    def expects_invitation(self) -> bool:
+        """Whether the client sends the body of its request only after `100 Continue`."""
+        return self._reader.wants_continue
+
+    def invite_body(self) -> None:
+        """Ask for the body of a request if the client waits for that. Raises: ConnectionAbortedError."""
         if self._reader.wants_continue:
             self._reader.wants_continue = False
             if not self.send_nowait(_CONTINUE):

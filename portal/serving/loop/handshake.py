@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..._internal.job_queue import Keys
 from ..._internal.log import get_logger
 from ...errors import OverloadedError, ProtocolError
 from ...http11.request_head import RequestHead
@@ -85,7 +86,7 @@ class HeadAuthentication:
 
     Args:
         table: parks a connection after that.
-        submit: runs a callable in a worker, or raises OverloadedError.
+        submit: runs a callable in a worker, counted for some keys, or raises OverloadedError.
         app_for: returns the app that serves a path, or None.
         rejections: counts requests that are rejected here.
 
@@ -95,7 +96,7 @@ class HeadAuthentication:
     def __init__(
         self,
         table: ConnectionTable,
-        submit: Callable[[Callable[[], object], bool], object],
+        submit: Callable[[Callable[[], object], bool, Keys], object],
         app_for: Callable[[str], object],
         rejections: RejectionLog,
     ) -> None:
@@ -120,7 +121,8 @@ class HeadAuthentication:
             del self._table.parked[fd]
             self._table.release_to_worker(connection)
             try:
-                self._submit(partial(self._authenticate, connection, head, app), False)
+                keys = _client_of(app, head, connection)
+                self._submit(partial(self._authenticate, connection, head, app), False, keys)
             except OverloadedError:
                 self._rejections.note(_BUSY)
                 self._end(connection, lambda: connection.reject(ProtocolError(_BUSY, status=503)))
@@ -128,7 +130,14 @@ class HeadAuthentication:
                 self._table.close(connection)
                 raise
             return True
+        self._invite(fd, connection)
         return False
+
+    def _invite(self, fd: int, connection: Connection) -> None:
+        try:
+            connection.invite_body()
+        except OSError:
+            self._table.drop(fd)
 
     def _authenticate(self, connection: Connection, head: RequestHead, app: Authenticating) -> None:
         try:
@@ -138,7 +147,10 @@ class HeadAuthentication:
                 self._end(connection, partial(exchange.send, found))
             else:
                 connection.admit(found)
+                connection.invite_body()
                 self._table.park(connection)
+        except OSError:
+            self._table.close(connection)
         except BaseException:  # raised further it would end the worker, and nobody would close the connection
             _log.exception("authenticating a request failed")
             self._table.close(connection)
@@ -153,6 +165,12 @@ class HeadAuthentication:
             self._table.close(connection)
         else:
             self._table.park(connection)
+
+
+def _client_of(app: object, head: RequestHead, connection: Connection) -> Keys:
+    """Return the key of the client: an authenticator may take long, and must not take all workers for one client."""
+    keys_of: Callable[..., Keys] = getattr(app, "keys", lambda *_: ())
+    return tuple(key for key in keys_of(head, connection.peer, connection.identity) if key[0] == "client")
 
 
 def _never(connection: Connection, keeps: bool) -> None:

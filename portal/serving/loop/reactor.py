@@ -267,10 +267,10 @@ class Reactor:
         else:
             self._on_upgraded(fd, connection, turn)
 
-    def _receive(self, fd: int, connection: Connection, take: Callable[[], Received | None]) -> Received | None:
+    def _receive(self, fd: int, connection: Connection, take: Callable[[bool], Received | None]) -> Received | None:
         """Return a complete request. Part of one takes no worker, however slowly it arrives."""
         try:
-            received = take()
+            received = take(False)
         except ProtocolError as error:
             self._table.reject(fd, connection, error)
             return None
@@ -279,7 +279,7 @@ class Reactor:
             return None
         if received is None:
             connection.note_parked(monotonic())
-            if connection.input.receiving:
+            if connection.input.receiving or connection.expects_invitation:
                 self._on_partial_body(fd, connection)
         return received
 

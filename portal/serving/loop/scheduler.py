@@ -171,16 +171,17 @@ class RequestScheduler:
         self._table.release_to_worker(connection)
         self.queue.add(connection, received)
 
-    def submit(self, work: Callable[[], object], sparing: bool) -> None:
+    def submit(self, work: Callable[[], object], sparing: bool, keys: Keys = ()) -> None:
         """Run work for a connection in a worker.
 
         Args:
             sparing: whether requests that wait for a worker go first.
+            keys: what the work counts for.
         Raises: OverloadedError if there is no worker for it.
         """
         if sparing and self._pool.crowded:
             raise OverloadedError(NO_WORKER)
-        self._pool.submit(_logging_errors, work)
+        self._pool.submit_with_keys(keys, _logging_errors, work)
 
     def receive(self, connection: Connection) -> None:
         """Have a worker read from a connection whose body is kept on disk, as a write to disk may take its time.

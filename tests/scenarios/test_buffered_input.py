@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from portal import BearerAuth, HTTPPortal, Identity
+from portal import BearerAuth, HTTPPortal, Identity, WebSocketPortal
 from portal.auth import needs_body
 from portal.auth.authentication import CredentialSource
 from portal.http.middleware.auth_failure_limit import AuthFailureLimit
@@ -266,6 +266,41 @@ def test_slow_authentication_of_one_client_leaves_workers_to_another() -> None:
         try:
             eventually(lambda: stats(portal)["waiting"] == 1)
             assert call(portal, 1000, "127.0.0.2", token="quick").startswith(b"HTTP/1.1 200 ")
+        finally:
+            gate.set()
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_slow_handshakes_of_one_client_leave_workers_to_another(proxied: bool) -> None:
+    gate, asked = threading.Event(), threading.Semaphore(0)
+
+    def slow(request: CredentialSource) -> Identity | None:
+        if request.headers.get("authorization") == "Bearer slow":
+            asked.release()
+            assert gate.wait(WAIT)
+        return Identity("ann")
+
+    def handshake(token: str, client: str) -> bytes:
+        lines = ["GET /ws HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+        lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+        lines += [f"Authorization: Bearer {token}", f"X-Forwarded-For: {client}"]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    proxies = ["127.0.0.0/8"] if proxied else []
+    with (
+        serve() as http,
+        WebSocketPortal(listener=http.listener, auth=slow, trusted_proxies=proxies),
+        ExitStack() as clients,
+    ):
+        for _ in range(5):
+            sock = clients.enter_context(connect(http))
+            sock.sendall(handshake("slow", "192.0.2.1"))
+        assert all(asked.acquire(timeout=WAIT) for _ in range(3))
+        other = clients.enter_context(connect(http, "127.0.0.2"))
+        try:
+            eventually(lambda: stats(http)["waiting"] == 2)
+            other.sendall(handshake("quick", "192.0.2.2"))
+            assert other.recv(12) == b"HTTP/1.1 101"
         finally:
             gate.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..._internal.job_queue import Keys
 from ..._internal.json_text import BodyDecoder
 from ..._internal.log import get_logger
 from ...calls.client import client_name
@@ -11,6 +12,7 @@ from ...context import Identity, new_request_id
 from ...errors import AuthenticationError, AuthorizationError, PortalError, ProtocolError
 from ...function.failure import limit_exposure
 from ...http11.forwarded import Proxy, client_address, is_trusted_proxy
+from ...http11.request_head import RequestHead
 from ...network.host_check import HostCheck
 from ...network.problem_response import problem_response
 from ...serving import Channel, Request, Response
@@ -77,6 +79,14 @@ class WebSocketApp:
     def trusts(self, peer: str) -> bool:
         """Return whether an address is that of a trusted proxy; see `portal.serving.messages.app.ProxyAware`."""
         return is_trusted_proxy(peer, self._proxies)
+
+    def keys(self, head: RequestHead, peer: str, identity: Identity | None) -> Keys:
+        """Return the client that a handshake counts for while it waits and runs; see `portal.serving.KeyedApp`.
+
+        An authenticator may take long. It must not take all workers for one client.
+        """
+        address = client_address(peer, head.headers.get("x-forwarded-for"), self._proxies)
+        return () if self.trusts(address) else (("client", client_name(None, address)),)
 
     def handle(self, request: Request) -> Response:
         """Return the response to a handshake; see `portal.serving.App`."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 from .addresses import cut_addresses
-from .declaration import check_class, inherited
+from .declaration import check_class, extend, inherited
 from .members import member_from_json
 
 __all__ = ["Delivery", "Exposure", "PortalError"]
@@ -24,6 +24,8 @@ Exposure = Literal["full", "relayed", "hidden"]
 _PLAIN = frozenset((str, int, bool, type(None)))
 _DELIVERIES: frozenset[object] = frozenset(get_args(Delivery))
 _BY_CODE: dict[str, type[PortalError]] = {}
+#: The classes of `declare`, until the module of the server is imported, too.
+_OF_CLIENTS: dict[str, type[PortalError]] = {}
 
 
 class PortalError(Exception):
@@ -71,6 +73,9 @@ class PortalError(Exception):
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "code" in cls.__dict__ and cls.code in _OF_CLIENTS:
+            del _BY_CODE[cls.code]
+            extend(cls, _OF_CLIENTS.pop(cls.code))
         cls.members = inherited(cls, "members")
         cls.transient = inherited(cls, "transient")
         check_class(cls, abstract=abstract, taken=_BY_CODE)
@@ -84,7 +89,7 @@ class PortalError(Exception):
         if known is not None:
             return known
         cls.code, cls.status, cls.retryable = code, status, retryable
-        _BY_CODE[code] = cls
+        _BY_CODE[code] = _OF_CLIENTS[code] = cls
         return cls
 
     def __init__(

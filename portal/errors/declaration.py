@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["check_class", "inherited"]
+__all__ = ["check_class", "extend", "inherited"]
 
 #: Names that errors, problem documents and JSON-RPC errors use. A JSON-RPC error has a member `type` as `exception`.
 _RESERVED = frozenset(
@@ -31,6 +32,25 @@ def inherited(cls: type, name: str) -> tuple[str, ...]:
     for base in reversed(cls.__mro__):
         names |= dict.fromkeys(base.__dict__.get(name, ()))
     return tuple(names)
+
+
+def extend(cls: Any, declared: Any) -> None:
+    """Make an error class of a server a subclass of the one that a client in this process has declared before.
+
+    The program may then catch either of them, whichever module it imports first. The class keeps its own `__init__`,
+    and that of the client is passed over.
+    """
+    own = declared.__init__
+
+    @functools.wraps(own)
+    def init(self: Any, *args: Any, **named: Any) -> None:
+        if type(self) is declared:
+            own(self, *args, **named)
+        else:
+            super(declared, self).__init__(*args, **named)
+
+    declared.__init__ = init
+    cls.__bases__ = (*(base for base in cls.__bases__ if base not in declared.__mro__), declared)
 
 
 def check_class(cls: Any, *, abstract: bool, taken: Mapping[str, type]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._internal.settings import require
 from ..address import Address
+from ..consumer.objects.client import json_of
 from ..context import CallContext
 from ..errors import ConfigError, PortalError, RegistryError, TransportError
 from ..function import Function
@@ -311,6 +312,10 @@ class MockFunction(Function):
         """Yield the items of one streaming call; the behaviour is chosen when the first item is read."""
         self._require_stream(True)
         return self._items({"params": params, "native": self._loaded(params, context)})
+
+    def encode_result(self, result: Any) -> Any:
+        """Return a result, or an item of a stream, as JSON data; without a schema, dataclasses and dates as well."""
+        return super().encode_result(json_of(result) if self._any_schema else result)
 
     def _loaded(self, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
         native = self.parameters.load(params)

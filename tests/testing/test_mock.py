@@ -3,7 +3,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import marshmallow
@@ -64,6 +66,24 @@ def test_a_mock_has_an_address_and_resolves(portal: TestingPortal) -> None:
     assert str(mock.address) == "test://due/1"
     assert mock.resolve()(day=date(2024, 1, 1)) == date(2024, 1, 31)
     assert portal.calls("due")[0].params == {"day": "2024-01-01"}
+
+
+@dataclass
+class Shelf:
+    row: int
+    since: date
+
+
+def test_a_mock_without_a_schema_returns_native_values(portal: TestingPortal, consumer: Consumer) -> None:
+    shelf, data = Shelf(1, date(2026, 1, 2)), {"row": 1, "since": "2026-01-02"}
+    portal.mock("place").returns([shelf], {"a": Decimal("1.20")}, object())
+    portal.mock("shelves").yields([shelf, 3])
+    assert consumer.call_at("test://place") == [data]
+    assert consumer.call_at("test://place") == {"a": "1.20"}
+    with pytest.raises(FunctionError, match="must be JSON data, got object"):
+        consumer.call_at("test://place")
+    assert list(consumer.stream_at("test://shelves")) == [data, 3]
+    assert next(consumer.stream_at("test://shelves", returns=Shelf)) == shelf
 
 
 def test_an_unpublished_mock_has_no_address() -> None:

@@ -15,7 +15,7 @@ from .resolved import consumer_of_process
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-__all__ = ["OMIT", "Client"]
+__all__ = ["OMIT", "Client", "json_of"]
 
 T = TypeVar("T")
 
@@ -64,24 +64,24 @@ class Client:
 
 
 def _json_object(params: dict[str, object], omit: tuple[str, ...]) -> dict[str, Any]:
-    return {name: _json(value) for name, value in params.items() if value is not None or name not in omit}
+    return {name: json_of(value) for name, value in params.items() if value is not None or name not in omit}
 
 
-def _json(value: Any) -> Any:
+def json_of(value: Any) -> Any:
     """Return a value of a generated type as JSON data, without the fields that are to be left out."""
     kind = type(value)
     if kind in _JSON_SCALARS:
         return value
     if kind is list or kind is tuple:
-        return [_json(item) for item in value]
+        return [json_of(item) for item in value]
     if isinstance(value, dict):
-        return {_name(name): _json(item) for name, item in value.items()}
+        return {_name(name): json_of(item) for name, item in value.items()}
     if dataclasses.is_dataclass(kind):
         found = {}
         for field in dataclasses.fields(kind):
             item = getattr(value, field.name)
             if item is not None or "portal.omit" not in field.metadata:
-                found[field.name] = _json(item)
+                found[field.name] = json_of(item)
         return found
     codec = SCALARS.get(kind)
     if codec is None or codec.encode is None:
@@ -92,7 +92,7 @@ def _json(value: Any) -> Any:
 
 def _name(name: Any) -> Any:
     """Return the name of a member of an object: the digits of an integer, a date as text."""
-    found = _json(name)
+    found = json_of(name)
     return str(found) if type(found) is int else found
 
 

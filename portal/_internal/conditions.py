@@ -1,9 +1,10 @@
-"""Condition and PoolFuture: what a thread may leave by the exception of a signal's handler at any moment.
+"""Condition, Event and PoolFuture: a thread may leave them by the exception of a signal's handler at any moment.
 
 CPython runs the handlers of signals in the main thread, after a call or at the start of a function. A handler may
 raise, for example a soft time limit. `threading.Condition` enters by a Python function that acquires the lock and then
-returns. An exception between the two leaves the lock owned by the main thread for ever. A lock itself enters in C code,
-and no handler runs between that and the body of the `with` statement.
+returns. An exception between the two leaves the lock owned by the main thread for ever, and the thread that sets an
+event or a future waits for ever. A lock itself enters in C code, and no handler runs between that and the body of the
+`with` statement.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import Future
 from threading import get_ident
 from typing import Any
 
-__all__ = ["Condition", "PoolFuture", "in_main_thread"]
+__all__ = ["Condition", "Event", "PoolFuture", "in_main_thread"]
 
 
 def in_main_thread() -> bool:
@@ -68,6 +69,14 @@ class Condition(threading.Condition):
 def _own_again(lock: Any, state: Any) -> None:
     if not lock._is_owned():
         lock._acquire_restore(state)
+
+
+class Event(threading.Event):
+    """An event that any thread can set, also after a signal handler has raised in a thread that waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cond = Condition()
 
 
 class PoolFuture(Future[Any]):

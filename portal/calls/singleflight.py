@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from .._internal.at_fork import new_lock, renew_after_fork
-from .._internal.conditions import PoolFuture
+from .._internal.conditions import Event, PoolFuture
 from ..context import CallContext
 from ..errors import CallCancelled, CallTimeout, PortalError
 from ..schema.jsondata import copy_json
@@ -88,7 +88,7 @@ class _Flight:
 
         Raises: CallTimeout at the deadline of the context; CallCancelled when the context is cancelled.
         """
-        woken = threading.Event()
+        woken = Event()
         self._future.add_done_callback(lambda _: woken.set())
         context.on_cancel(woken.set)
         timeout = context.remaining()

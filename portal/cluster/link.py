@@ -7,15 +7,16 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from importlib import import_module
-from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import Event
 from .._internal.log import get_logger
 from ..calls.deadlines import uncalled_error
 from ..context import CallContext
 from ..errors import CallCancelled, ConfigError, PortalError, TransportError
+from .bridge import future_in_loop
 from .loop import LoopThread
 from .scheduler_address import SchedulerAddress
 
@@ -155,11 +156,9 @@ class SchedulerLink:
         return TransportError(message, delivery="not_sent", cause=error)
 
     def _run(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, Any]]) -> Future[Any]:
-        coroutine = make()
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+            return future_in_loop(make, loop)
         except RuntimeError as error:  # the loop was closed meanwhile
-            coroutine.close()
             raise self._failed("cannot be reached", error) from error
 
     # connecting: the coroutines run in the loop of the client

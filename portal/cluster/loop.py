@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from .._internal.background import start_thread
+from .._internal.conditions import PoolFuture
 
 __all__ = ["LoopThread"]
 
@@ -28,7 +29,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        started: Future[asyncio.AbstractEventLoop] = Future()
+        started: Future[asyncio.AbstractEventLoop] = PoolFuture()
         self._thread = start_thread("portal-dask-loop", self._run, started)
         self.loop = started.result()
 

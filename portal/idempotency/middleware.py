@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Callable
 from copy import copy
 from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
+from .._internal.conditions import Event
 from .._internal.counter import Counter
 from .._internal.redis_client import RedisClient, StoreClient, StoreUnavailable, namespaced_prefix, require_namespace
 from .._internal.settings import choice, count, positive_seconds, seconds, size, text
@@ -255,7 +255,7 @@ class _Waiting:
     """
 
     def __init__(self, call: Call, max_wait: float) -> None:
-        self.woken = threading.Event()
+        self.woken = Event()
         self._call = call
         self._until = monotonic() + max_wait
         self._timeout = call.context.remaining()

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from .._internal.background import BackgroundLoop
+from .._internal.conditions import Event
 from .._internal.log import get_logger
 from .._internal.settings import file_path, positive_seconds
 from .._internal.throttle import Throttle
@@ -60,7 +61,7 @@ class RulesFolder:
         self._seen: dict[str, tuple[Path, str]] = {}  # file and code by function
         self._published: dict[str, list[tuple[Portal, Address]]] = {}
         self._looking = threading.Lock()  # held while one thread looks at the folder; guards the attributes above
-        self._stopped = threading.Event()
+        self._stopped = Event()
         self._warnings = Throttle(_WARNING_INTERVAL)
         self._loop = BackgroundLoop("portal-javascript-folder", self._follow)
 

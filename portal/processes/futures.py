@@ -7,6 +7,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any
 
+from .._internal.conditions import PoolFuture
 from ..context import CallContext
 from ..errors import PortalError, SerializationError, TransportError
 from .jobs import Job, cancelled_job, late_job
@@ -63,7 +64,7 @@ def wait_for_job(
 
     Raises: CallTimeout, CallCancelled; for what the executor raises, see `failed_job`.
     """
-    ended: Future[Any] = Future()
+    ended: Future[Any] = PoolFuture()
 
     def cancel() -> None:
         _pass_on(None, ended)

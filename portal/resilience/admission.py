@@ -6,12 +6,12 @@ wait is predicted from the mean time for which calls have held their place.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import Event
 from ..calls.deadlines import cancelled_error, expired_error
 from ..context import CallContext
 from ..errors import OverloadedError
@@ -78,7 +78,7 @@ class _Waiter:
     __slots__ = ("event", "granted")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = Event()
         self.granted = False
 
 

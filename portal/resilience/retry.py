@@ -11,7 +11,6 @@ Portal does not use tenacity: version 9 adds over 10 us to a call that succeeds 
 from __future__ import annotations
 
 import random as _random
-import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from copy import copy
@@ -19,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from .._internal.closing import ClosingIterator
+from .._internal.conditions import Event
 from .._internal.log import get_logger
 from .._internal.settings import callback, count, instance, number, positive_seconds
 from ..calls.middleware import Call, CallNext
@@ -47,7 +47,7 @@ _YEAR = 365 * 86_400.0  # seconds; a peer may send a number that is too large fo
 
 def wait(seconds: float, context: CallContext) -> None:
     """Wait for a number of seconds or until the call is cancelled."""
-    cancelled = threading.Event()
+    cancelled = Event()
     context.on_cancel(cancelled.set)
     cancelled.wait(seconds)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._internal.closing import close_and_log
+from .._internal.conditions import Event
 from .._internal.settings import number, require, seconds
 from ..calls.deadlines import timeout_error
 from ..calls.middleware import Call, CallNext
@@ -98,7 +99,7 @@ def _share(value: float) -> float:
 
 def _wait(context: CallContext, delay: float, name: str) -> None:
     """Wait until the delay is over, or the call is. Raises: CallTimeout; CallCancelled."""
-    ended = threading.Event()
+    ended = Event()
     context.on_cancel(ended.set)
     left = context.remaining()
     ended.wait(delay if left is None else min(delay, left))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._internal.background import logging_errors, start_thread
+from .._internal.conditions import Event
 from .._internal.settings import instance, number, require, whole_number
 from ..address import Address
 from ..errors import OverloadedError
@@ -68,7 +69,7 @@ class FaultProxy:
         self._listening: socket.socket | None = None
         self._started = False
         self._lock = threading.Lock()  # guards all of the above
-        self._closed = threading.Event()
+        self._closed = Event()
         self._reserved = _bound_socket(0)  # keeps the port while nothing listens on it
         self.port: int = self._reserved.getsockname()[1]
 

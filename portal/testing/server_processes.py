@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from .._internal.background import logging_errors, start_thread
+from .._internal.conditions import Event
 from .._internal.settings import require, text
 from ..address import Address
 from ..errors import ConfigError
@@ -67,7 +68,7 @@ class ServerProcesses:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        answered = threading.Event()
+        answered = Event()
         try:
             start_thread("portal-server-start", logging_errors, "portal-server-start", _kill_late, process, answered)
             with suppress(BrokenPipeError):  # it has ended already; its output is empty

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
+from .._internal.conditions import Condition
 from .frame_queue import FrameQueue
 from .frames import FrameProtocol
 
@@ -48,7 +48,7 @@ class Output:
         sock: socket.socket,
         frames: FrameProtocol,
         owner: OutputOwner,
-        lock: threading.Lock,
+        lock: Any,
         max_queued: int,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -58,7 +58,7 @@ class Output:
         self._max_queued = max_queued
         self._clock = clock
         self._queue = FrameQueue(frames)
-        self._room = threading.Condition(lock)
+        self._room = Condition(lock)
         self._waiting = bytearray()
         self._ended = False
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from portal import CallContext, Consumer, LocalPortal
-from portal._internal.conditions import Condition, PoolFuture, in_main_thread
+from portal._internal.conditions import Condition, Event, PoolFuture, in_main_thread
 from portal._internal.executor import WorkerPool
 from portal._internal.job_queue import KeyLimit
 from portal.calls.deadlines import wait_for
 from portal.calls.workers import DispatchWorkers
+from portal.resilience.retry import wait
 from tests.support.interrupts import SoftTimeLimit, interrupted_everywhere
 from tests.support.waiting import eventually
 
@@ -93,6 +94,35 @@ def test_the_lock_of_a_condition_is_free_after_an_exception_at_any_point() -> No
     ]
     assert raised.count(True) > 10
     assert raised[-1] is False
+
+
+def test_an_event_can_be_set_after_an_exception_at_any_point_of_what_waits_for_it() -> None:
+    made: list[Event] = []
+
+    def work() -> None:
+        made.append(Event())
+        made[-1].wait(0.0001)
+        made[-1].set()
+        made[-1].wait()
+        made[-1].clear()
+
+    for _ in interrupted_everywhere(work, "_internal/conditions.py", "threading.py"):
+        if made:  # else its constructor was interrupted
+            event = made.pop()
+            elsewhere(event.set)
+            assert elsewhere(event.wait)
+
+
+def test_a_call_can_be_cancelled_after_an_exception_at_any_point_of_a_wait() -> None:
+    contexts: list[CallContext] = []
+
+    def work() -> None:
+        contexts.append(CallContext())
+        wait(0.0001, contexts[-1])
+
+    for _ in interrupted_everywhere(work, *MODULES, "resilience/retry.py"):
+        if contexts:
+            elsewhere(contexts.pop().cancel)
 
 
 def test_a_future_can_be_set_after_an_exception_at_any_point_of_its_caller() -> None:

@@ -61,6 +61,25 @@ def calls_of(name: str) -> Iterator[tuple[str, int]]:
                 yield f"{node.module}.{one.name}", node.lineno
 
 
+#: What waits or sets a result with a lock that the handler of a signal can leave held; `_internal.conditions` has others.
+LEFT_LOCKED = {
+    "threading.Condition",
+    "threading.Event",
+    "threading.Semaphore",
+    "threading.BoundedSemaphore",
+    "threading.Barrier",
+    "queue.Queue",
+    "asyncio.run_coroutine_threadsafe",
+    "Future",
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if not name.startswith("examples.")))
+def test_what_waits_survives_the_handlers_of_signals(name: str) -> None:
+    found = [f"{MODULES[name]}:{line}: {called}" for called, line in calls_of(name) if called in LEFT_LOCKED]
+    assert found == [], "use Condition, Event or PoolFuture of _internal.conditions"
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_modules_use_the_guarded_form(name: str) -> None:
     found = [

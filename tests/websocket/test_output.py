@@ -40,7 +40,7 @@ class Setup:
         self.frames = FrameProtocol("server")
         self.reader = FrameProtocol("client")
         self.owner = Owner()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.output = Output(self.mine, self.frames, self.owner, self.lock, 1000)
 
     def fill(self) -> bytes:

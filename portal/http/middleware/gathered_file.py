@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ..._internal.background import BackgroundLoop
+from ..._internal.conditions import Event
 from ..._internal.log import get_logger
 from ..._internal.weak_bag import WeakBag
 from ...errors import OverloadedError
@@ -56,9 +57,9 @@ class GatheredFile(Generic[ItemT]):
         self._texts: deque[str] = deque()  # each of up to _BATCH lines
         self._making = threading.Lock()  # held while items are formatted; only its holder takes items
         self._writing = threading.Lock()  # held during a write; only its holder takes texts
-        self._some = threading.Event()  # set while the thread is about to write
+        self._some = Event()  # set while the thread is about to write
         self._state = threading.Lock()  # guards starting the loop, closing, and setting `_some`
-        self._closed = threading.Event()
+        self._closed = Event()
 
     def __call__(self, item: ItemT) -> None:
         """Append the line of an item, soon. Raises: OSError if too many lines wait and cannot be written."""

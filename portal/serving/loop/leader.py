@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 from ..._internal.background import BackgroundLoop, LoopGuard, start_thread
+from ..._internal.conditions import Event
 from ..._internal.log import get_logger
 from ...errors import OverloadedError
 
@@ -87,11 +88,11 @@ class LeaderFollower:
         self._limit = limit
         self._patience = patience
         self._lock = threading.Lock()  # guards the count of stuck threads and the change of leaders
-        self._wake = threading.Event()
+        self._wake = Event()
         self._awake = False
         self._running = True
         self._stuck = 0
-        self._done = threading.Event()
+        self._done = Event()
         self._turn = Leadership(self._lock)
         self._steps = (self._turn, 0)  # that the watching thread has seen
         self._quiet_since = 0.0

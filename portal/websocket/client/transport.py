@@ -82,7 +82,7 @@ class Transport:
         self._clock = clock
         self._tls: ssl.SSLSocket | None = sock if hasattr(sock, "pending") else None  # type: ignore[assignment]
         # Guards sending and the output; over TLS also receiving, as OpenSSL allows one operation at a time.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         output = self._output = Output(sock, dialed.frames, self, self._lock, max_queued, clock)
         # Not methods of its own, as each call passes here.
         self.send, self.flush, self.wait_for_room = output.send, output.flush, output.wait_for_room

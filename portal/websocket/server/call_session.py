@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
 
+from ..._internal.conditions import PoolFuture
 from ..._internal.json_text import JSONObject, JSONValue
 from ..._internal.log import get_logger
 from ...errors import OverloadedError, PortalError, TransportError
@@ -199,7 +200,7 @@ class CallSession(ABC):
         Raises: OverloadedError with too many pending calls; TransportError if the connection is closed;
             SerializationError.
         """
-        future: Future[JSONValue] = Future()
+        future: Future[JSONValue] = PoolFuture()
         future.set_running_or_notify_cancel()
         with self._lock:
             if self.closing:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.background import run_apart
+from ..._internal.conditions import Condition, Event
 from ..._internal.counter import Counter
 from ..._internal.log import get_logger
 from ...calls.client import client_name
@@ -63,8 +64,8 @@ class Connections:
         self._config = config
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
-        self._lock = threading.Lock()  # guards the attributes below
-        self._emptied = threading.Condition(self._lock)  # notified when the last connection is gone
+        self._lock = threading.RLock()  # guards the attributes below
+        self._emptied = Condition(self._lock)  # notified when the last connection is gone
         self._numbers = count(1)
         self._open: dict[str, ServerConnection] = {}
         self._clients: dict[str, int] = {}  # number of connections
@@ -105,7 +106,7 @@ class Connections:
         if greedy:
             return CloseCode.TOO_MANY, "the client has too many connections"
         if self._on_connect is not None:
-            ended = self._connecting[connection.id] = threading.Event()
+            ended = self._connecting[connection.id] = Event()
             try:
                 _run(connection, _HookWork(self._on_connect, connection, ended=ended))
             except BaseException:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from ..._internal.at_fork import renew_after_fork
 from ..._internal.background import BackgroundLoop
+from ..._internal.conditions import Event
 from ..._internal.log import get_logger
 from ..._internal.redis_client import RedisClient, StoreClient, StoreUnavailable, as_text, namespaced_prefix
 from ..._internal.settings import text
@@ -145,7 +146,7 @@ class RedisTopicStore:
     def after_fork(self) -> None:
         """Start without a thread; called by `__init__`, and in a child process, whose topics are read on."""
         self._lock = threading.Lock()  # guards the attributes around it
-        self._has_work = threading.Event()  # set while there are topics, and at the end
+        self._has_work = Event()  # set while there are topics, and at the end
         self._wake_key = f"{self._prefix}:wake:{os.urandom(8).hex()}"  # of this process: an entry wakes the thread
         self._woken = "0-0"
         self._stale = True  # whether the store may have lost events since the last step

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
+from ..._internal.conditions import Condition
 from ..._internal.counter import Counter
 from ..._internal.json_encoder import encode_json
 from ..._internal.json_text import JSONValue
@@ -108,7 +109,7 @@ class Topic:
         self._lock = threading.Lock()  # guards the ring, the subscriptions and their positions
         self._ring = Ring(self.retain, new_epoch())
         self._subscriptions: tuple[Subscription, ...] = ()
-        self._room = threading.Condition(threading.Lock())  # notified when a subscription has taken a message
+        self._room = Condition()  # notified when a subscription has taken a message
         self._takes = 0  # guarded by it
         self._attached = False
         self._attaching = threading.Lock()  # held while the store is asked

@@ -1,20 +1,27 @@
-"""Condition, Event and PoolFuture: a thread may leave them by the exception of a signal's handler at any moment.
+"""Condition, Event, PoolFuture and Place: the handler of a signal may raise in a thread that uses them at any moment.
 
 CPython runs the handlers of signals in the main thread, after a call or at the start of a function. A handler may
 raise, for example a soft time limit. `threading.Condition` enters by a Python function that acquires the lock and then
 returns. An exception between the two leaves the lock owned by the main thread for ever, and the thread that sets an
 event or a future waits for ever. A lock itself enters in C code, and no handler runs between that and the body of the
 `with` statement.
+
+A handler may also raise after a place was counted and before the `try` that gives it back, or in the code that gives it
+back. A place that stays counted is lost for the life of the process.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import Future
 from threading import get_ident
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Condition", "Event", "PoolFuture", "in_main_thread"]
+__all__ = ["Condition", "Event", "Place", "PoolFuture", "in_main_thread"]
+
+
+T = TypeVar("T")
 
 
 def in_main_thread() -> bool:
@@ -85,3 +92,33 @@ class PoolFuture(Future[Any]):
     def __init__(self) -> None:
         super().__init__()
         self._condition = Condition()
+
+
+class Place(Generic[T]):
+    """What one call has taken from a limit. It comes back also if no code gives it back.
+
+    The owner of the limit makes it first. With a lock held, the owner then changes its count and `is_held` in adjacent
+    statements without a call, between which no handler of a signal runs. It does the same to give the place back, if
+    `is_held` is set.
+
+    Args:
+        lost: gets `what` if the place ends while it is held. The owner gives back what is there, with the lock held.
+        what: describes the place.
+
+    Attributes:
+        is_held: whether the owner counts it.
+
+    Threads: one at a time.
+    """
+
+    __slots__ = ("_lost", "is_held", "what")
+
+    def __init__(self, lost: deque[T], what: T) -> None:
+        self._lost = lost
+        self.what = what
+        self.is_held = False
+
+    def __del__(self) -> None:
+        # A garbage collection may call this inside of any statement, so it takes no lock.
+        if getattr(self, "is_held", False):  # else its constructor was interrupted
+            self._lost.append(self.what)

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import Place
 from .._internal.log import get_logger
 from ..calls.middleware import Call
 from ..directory.instance import Instance
@@ -99,31 +100,28 @@ class Preview:
     choices: int
 
 
-class Lease:
+class Lease(Place[tuple[Candidate, int]]):
     """One call in progress at an instance. `done` gives its place back.
+
+    If nobody ends the call, as a stream was dropped or a signal's handler raised, its place comes back with its end.
 
     Threads: one at a time. `done` may be called more than once; the first time counts.
     """
 
-    __slots__ = ("_epoch", "_group", "_started", "candidate")
+    __slots__ = ("_group", "candidate", "started")
 
     def __init__(self, group: InstanceGroup, candidate: Candidate, started: float, epoch: int) -> None:
+        self._lost = group.abandoned  # without the frame of another `__init__`, as each call passes here
+        self.what = (candidate, epoch)
+        self.is_held = False
         self.candidate = candidate
-        self._group: InstanceGroup | None = group
-        self._started = started
-        self._epoch = epoch
+        self.started = started
+        self._group = group
 
     def done(self, error: BaseException | None = None) -> None:
         """End the call: with its error, or with None after a response."""
-        group, self._group = self._group, None
-        if group is not None:
-            group.settle(self.candidate, error, self._started, self._epoch)
-
-    def __del__(self) -> None:
-        # Nobody ended the call: a stream was dropped, or a signal's handler raised. A garbage collection may call this
-        # inside of any statement, so it takes no lock.
-        if self._group is not None:
-            self._group.abandoned.append((self.candidate, self._epoch))
+        if self.is_held:
+            self._group.settle(self, error)
 
 
 class InstanceGroup:
@@ -243,14 +241,16 @@ class InstanceGroup:
                 if candidate.__class__ is not Candidate:
                     words = f"a picker that returns a candidate for {self.name}"
                     raise ConfigError.invalid("balancing.picker", candidate, words)
-                if self._take(candidate):
-                    return Lease(self, candidate, now, self._epoch)
+                lease = Lease(self, candidate, now, self._epoch)
+                if self._take(lease):
+                    return lease
                 busy = busy or candidate
                 excluded = (*excluded, candidate.text)
         if busy is None:
             return None
-        self._take(busy, is_last=True)
-        return Lease(self, busy, now, self._epoch)
+        lease = Lease(self, busy, now, self._epoch)
+        self._take(lease, is_last=True)
+        return lease
 
     def _reclaim(self) -> None:
         with self._lock:
@@ -259,21 +259,25 @@ class InstanceGroup:
                 if epoch == self._epoch:
                     candidate.outstanding -= 1
 
-    def _take(self, candidate: Candidate, is_last: bool = False) -> bool:
+    def _take(self, lease: Lease, is_last: bool = False) -> bool:
         """Count a call. One call at a time tries an unreachable instance, unless nothing else is left."""
+        candidate = lease.candidate
         with self._lock:
             if candidate.down_until is not None:
                 if candidate.outstanding and not is_last:
                     return False
                 self._recheck_at = -inf
             candidate.outstanding += 1
+            lease.is_held = True
             return True
 
-    def settle(self, candidate: Candidate, error: BaseException | None, started: float, epoch: int) -> None:
+    def settle(self, lease: Lease, error: BaseException | None) -> None:
         """Count the end of a call; a Lease calls it."""
+        (candidate, epoch), started = lease.what, lease.started
         failed, reached, pause = SUCCESS if error is None else outcome_of(error)
         now = self._clock()
         with self._lock:
+            lease.is_held = False
             if epoch != self._epoch:  # the call of a parent process
                 return
             candidate.outstanding -= 1

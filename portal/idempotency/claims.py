@@ -9,7 +9,7 @@ from .._internal.redis_client import StoreUnavailable
 from .outcomes import NOT_MADE
 from .store import Claim, OutcomeStore
 
-__all__ = ["settle"]
+__all__ = ["end_left", "settle"]
 
 _log = get_logger("portal.calls")
 
@@ -34,6 +34,16 @@ def settle(store: OutcomeStore, claim: Claim, make_text: Callable[[], str | None
         _end(store, claim, text)
 
 
+def end_left(store: OutcomeStore, claim: Claim, *, runs: bool) -> None:
+    """End a claim if an exception has come before `settle`, or interrupted it. Otherwise this does nothing.
+
+    Args:
+        runs: whether the call may have run.
+    """
+    if store.holds(claim):
+        _end_without_text(store, claim, NOT_MADE if runs else None)
+
+
 def _end(store: OutcomeStore, claim: Claim, text: str | None) -> None:
     try:
         _record_or_drop(store, claim, text)
@@ -47,6 +57,8 @@ def _end(store: OutcomeStore, claim: Claim, text: str | None) -> None:
 def _end_without_text(store: OutcomeStore, claim: Claim, text: str | None) -> None:
     """Try again to end a claim. If not even the fact of the call can be kept, drop the claim."""
     for last in (text, None):
+        if not store.holds(claim):
+            return
         try:
             _record_or_drop(store, claim, last)
         except StoreUnavailable:

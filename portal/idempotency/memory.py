@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._internal.at_fork import new_lock, renew_after_fork
 from .._internal.weak_bag import WeakBag
@@ -79,8 +79,7 @@ class MemoryOutcomes:
         own = threading.get_ident()
         for key, running in list(self._running.items()):
             if running.thread != own:
-                del self._running[key]
-                self._release(running.client, MARKER_SIZE)
+                self._remove(self._running, key, running.client, MARKER_SIZE)
 
     def __len__(self) -> int:
         return len(self._running) + len(self._done)
@@ -101,18 +100,26 @@ class MemoryOutcomes:
             running = self._running.get(claim.key)
             if running is not None:
                 return Found(running.digest, None)
-            own = _Running(claim)
-            self._reserve(claim.client, now)
-            try:
-                self._running[claim.key] = own
-            except BaseException:
-                self._release(claim.client, MARKER_SIZE)
-                raise
+            self._reserve(claim, now)
             return None
+
+    def holds(self, claim: Claim) -> bool:
+        """Return whether a claim has not ended."""
+        running = self._running.get(claim.key)
+        return running is not None and running.token == claim.token
+
+    # What changes together below does so in adjacent statements without a call, between which no handler of a signal
+    # runs.
 
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window, or NO_ROOM if it is larger than the room that is left."""
-        until = self._clock() + self._window
+        running = self._running[claim.key]
+        try:
+            self._record(claim, text, self._clock() + self._window)
+        finally:
+            _wake(running)
+
+    def _record(self, claim: Claim, text: str, until: float) -> None:
         with self._lock:
             share = self._shares[claim.client]
             room = min(self._bounds.size - self._size, self._bounds.client_size - share.size)
@@ -120,8 +127,7 @@ class MemoryOutcomes:
                 text = NO_ROOM
             growth = len(text) - MARKER_SIZE
             done = _Done(claim.digest, text, until, claim.client)
-            running = self._running[claim.key]
-            share.ends.append(until)
+            share.ends += (until,)
             try:
                 self._done[claim.key] = done
             except BaseException:  # all of it or nothing
@@ -130,16 +136,19 @@ class MemoryOutcomes:
             del self._running[claim.key]
             share.size += growth
             self._size += growth
-        _wake(running)
 
     def drop(self, claim: Claim) -> None:
         """Remove the claim, so that the next call runs."""
-        with self._lock:
-            running = self._running.pop(claim.key)
-            self._release(running.client, MARKER_SIZE)
-        _wake(running)
+        running = self._running[claim.key]
+        try:
+            with self._lock:
+                self._remove(self._running, claim.key, running.client, MARKER_SIZE)
+        finally:
+            _wake(running)
 
-    def _reserve(self, client: str, now: float) -> None:
+    def _reserve(self, claim: Claim, now: float) -> None:
+        """Add a claim."""
+        client, own = claim.client, _Running(claim)
         bounds, share = self._bounds, self._shares.get(client)
         if share is not None and (
             share.entries >= bounds.client_entries or share.size + MARKER_SIZE > bounds.client_size
@@ -148,19 +157,24 @@ class MemoryOutcomes:
         if len(self) >= bounds.entries or self._size + MARKER_SIZE > bounds.size:
             raise StoreFull(False, next(iter(self._done.values())).until - now if self._done else 1.0)
         if share is None:
-            share = self._shares[client] = _Share()
+            share = _Share()
+        self._running[claim.key] = own
+        self._shares[client] = share
         share.entries += 1
         share.size += MARKER_SIZE
         self._size += MARKER_SIZE
 
-    def _release(self, client: str, size: int) -> _Share:
+    def _remove(self, table: dict[str, Any], key: str, client: str, size: int) -> None:
+        """Remove an entry from one of the two tables."""
         share = self._shares[client]
+        del table[key]
+        if table is self._done:
+            del share.ends[0]
         share.entries -= 1
         share.size -= size
         self._size -= size
         if not share.entries:
             del self._shares[client]
-        return share
 
     def watch(self, key: str, woken: threading.Event) -> None:
         """Set the event when the call ends, or at once if it has ended."""
@@ -172,9 +186,11 @@ class MemoryOutcomes:
         woken.set()
 
     def _remove_expired(self, now: float) -> None:
-        while self._done and next(iter(self._done.values())).until <= now:
-            _, done = self._done.popitem(last=False)
-            self._release(done.client, len(done.text)).ends.popleft()
+        while self._done:
+            key, done = next(iter(self._done.items()))
+            if done.until > now:
+                return
+            self._remove(self._done, key, done.client, len(done.text))
 
     def close(self) -> None:
         """Do nothing. A store in memory has no connection."""

@@ -41,7 +41,7 @@ from ..http11.dates import format_retry_after
 from ..http11.fields import MAX_IDEMPOTENCY_KEY, is_idempotency_key
 from ..schema.codecs.files import current_table
 from ..schema.jsondata import is_json
-from .claims import settle
+from .claims import end_left, settle
 from .memory import MemoryOutcomes
 from .outcomes import not_kept, replay, text_of_error, text_of_result
 from .shared import SharedOutcomes, UnnamedOutcomes
@@ -162,18 +162,28 @@ class Idempotency:
         if key is None:
             return call_next(call)
         claim = _claim_of(call, key, self._scope)
+        runs = False
         try:
-            kept = self._find(call, claim)
-        except StoreFull as full:
-            raise self._rejection(call, full) from None
-        except StoreUnavailable:
-            if self._open:
-                return call_next(call)
-            call.reply["retry-after"] = "1"
-            message = "the store of idempotency keys does not respond; without it this call could run twice"
-            raise OverloadedError(message, retry_after=1.0) from None
-        if kept is not None:
-            return replay(call, kept)
+            try:
+                kept = self._find(call, claim)
+            except StoreFull as full:
+                raise self._rejection(call, full) from None
+            except StoreUnavailable:
+                if self._open:
+                    return call_next(call)
+                call.reply["retry-after"] = "1"
+                message = "the store of idempotency keys does not respond; without it this call could run twice"
+                raise OverloadedError(message, retry_after=1.0) from None
+            if kept is not None:
+                return replay(call, kept)
+            runs = True
+            return self._run(call, call_next, claim)
+        except BaseException:
+            # The handler of a signal may have raised where the claim was made, or where it was to end.
+            end_left(self._store, claim, runs=runs)
+            raise
+
+    def _run(self, call: Call, call_next: CallNext, claim: Claim) -> Any:
         try:
             result = call_next(call)
         except Exception as error:

@@ -167,6 +167,10 @@ class SharedOutcomes:
             raise
         return None
 
+    def holds(self, claim: Claim) -> bool:
+        """Return whether a claim is renewed."""
+        return claim in self._held
+
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window. If that fails, it is recorded later."""
         until = self._clock() + self._window
@@ -330,6 +334,10 @@ class UnnamedOutcomes:
         """Raise ConfigError, since without a namespace the call could get the response of another portal."""
         require_namespace(None, path="idempotency.namespace")
         return None  # pragma: no cover - it raises
+
+    def holds(self, claim: Claim) -> bool:
+        """Return False: there are no claims."""
+        return False
 
     def record(self, claim: Claim, text: str) -> None:
         """Do nothing: there are no claims."""

@@ -95,6 +95,9 @@ class OutcomeStore(Protocol):
         Raises: StoreFull.
         """
 
+    def holds(self, claim: Claim) -> bool:
+        """Return whether this process holds a claim that has not ended."""
+
     def record(self, claim: Claim, text: str) -> None:
         """Keep the outcome for the window, or NO_ROOM if it is larger than the room that is left."""
 

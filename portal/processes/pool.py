@@ -31,13 +31,17 @@ _START_PAUSE = 1.0  # seconds after a start that failed, while there are other p
 class _Running:
     """A job that runs in a process: cancelling it kills that process, and no later one.
 
-    Threads: any.
+    Attributes:
+        taken: the process that the job has taken from the pool, until it is given back.
+
+    Threads: any; `taken` belongs to the thread of the job.
     """
 
     def __init__(self, pool: ProcessPool) -> None:
         self._pool = pool
         self._lock = Condition()  # guards the attribute below
         self._process: WorkerProcess | None = None
+        self.taken: WorkerProcess | None = None
 
     def begin(self, process: WorkerProcess) -> None:
         """Kill this process when the job is cancelled."""
@@ -118,12 +122,17 @@ class ProcessPool:
                 reply = self._run_once(job, data, running, context)
                 if reply is not None:
                     return unpack(reply)
+        except BaseException:
+            self._give_back(
+                running, usable=False
+            )  # if the handler of a signal has raised where it was to be given back
+            raise
         finally:
             context.forget(cancel)
 
     def _run_once(self, job: Job, data: bytes, running: _Running, context: CallContext) -> bytes | None:
         """Return the reply of one process; None if it had ended before it got the job."""
-        process = self._take(job, context)
+        process = self._take(job, running, context)
         usable = is_sent = False
         try:
             running.begin(process)
@@ -143,9 +152,9 @@ class ProcessPool:
                 raise cancelled_job(context, started=True) from None
             raise self._ended(job, process, error) from None
         finally:
-            run_all(running.end, lambda: self._give_back(process, usable), attempts=2)
+            run_all(running.end, lambda: self._give_back(running, usable), attempts=2)
 
-    def _take(self, job: Job, context: CallContext) -> WorkerProcess:
+    def _take(self, job: Job, running: _Running, context: CallContext) -> WorkerProcess:
         arrived = monotonic()
         with self._changed:
             self._calls += 1
@@ -162,16 +171,13 @@ class ProcessPool:
                     if context.expired:
                         raise late_job(job, context)
                     while self._idle:
-                        process = self._idle.pop()
-                        try:
-                            if process.alive:
-                                return process
-                        except BaseException:
-                            self._processes.discard(process)
-                            process.kill()
-                            raise
+                        process = running.taken = self._idle[-1]
+                        del self._idle[-1]  # no handler of a signal runs between the two, as it may after a call
+                        if process.alive:
+                            return process
                         self._processes.discard(process)
                         process.close()  # it has ended, so this does not wait
+                        running.taken = None
                     self._raise_failure(arrived)
                     pause = self._provide()
                     if pause is None and self._starting:
@@ -226,19 +232,24 @@ class ProcessPool:
             if process is not None:
                 process.close()
 
-    def _give_back(self, process: WorkerProcess, usable: bool) -> None:
+    def _give_back(self, running: _Running, usable: bool) -> None:
+        """Take the process of a job back, or end it. May be called again, if an exception has interrupted it."""
+        process = running.taken
+        if process is None:
+            return
         worn = self._max_calls is not None and process.uses >= self._max_calls
         with self._changed:
             if usable and not worn and not self._closed:
-                if process not in self._idle:  # it may be called twice, if an exception interrupts it
-                    self._idle.append(process)
+                self._idle += [process]
+                running.taken = None  # no handler of a signal runs between the two, as it may after a call
                 self._changed.notify()
                 return
-            self._killed += not usable
+            self._killed += not usable and process in self._processes
             self._processes.discard(process)
             self._changed.notify_all()  # a waiter starts the next one
         process.kill()
         process.close()
+        running.taken = None
 
     def _ended(self, job: Job, process: WorkerProcess, error: Exception) -> TransportError:
         with self._changed:

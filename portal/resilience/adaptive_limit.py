@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from copy import copy
 from time import monotonic
 from typing import Any
 
 from .._internal.at_fork import new_lock, renew_after_fork
+from .._internal.conditions import Place
 from .._internal.settings import callback, count, number, positive_seconds, require, whole_number
 from ..calls.middleware import Call, CallNext
 from ..errors import CallTimeout, FunctionError, OverloadedError, PortalError
@@ -130,24 +132,21 @@ class AdaptiveLimit:
         key = self._key(call)
         limit = self._limits.get(key)
         partition = "" if self._partition is None else self._partition(call)
-        started = self._clock()
-        if not limit.enter(partition):
-            raise _rejection(call, key, limit)
-        counted: bool | None = None
-        held = True
+        place = limit.place(partition)
         try:
+            if not limit.enter(place):
+                raise _rejection(call, key, limit)
             result = call_next(call)
             if call.streaming:
-                result = HeldStream(iter(result), lambda: limit.leave(partition, started, None))
-                held = False
-            counted = True
+                return HeldStream(iter(result), lambda: limit.leave(place, None))
+            limit.leave(place, True)
             return result
         except PortalError as error:
-            counted = _counts(error)
+            limit.leave(place, _counts(error))
             raise
-        finally:
-            if held:
-                limit.leave(partition, started, counted)
+        except BaseException:
+            limit.leave(place, None)  # also if the handler of a signal has raised in `enter`, or in `leave`
+            raise
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Return limit, running and rejected calls, and the short and long averages in seconds, by key."""
@@ -156,6 +155,20 @@ class AdaptiveLimit:
     def counters(self) -> dict[str, int]:
         """Return the number of rejected calls, for `stats()` of a portal."""
         return {"over_adaptive_limit": int(sum(row["rejected"] for row in self.stats().values()))}
+
+
+class _CallPlace(Place[str]):
+    """The place of a call in its partition.
+
+    Attributes:
+        started: the moment at which it was asked for.
+    """
+
+    __slots__ = ("started",)
+
+    def __init__(self, lost: deque[str], partition: str, started: float) -> None:
+        super().__init__(lost, partition)
+        self.started = started
 
 
 class _Limit:
@@ -176,6 +189,7 @@ class _Limit:
         """Count no running calls; called by `__init__`, and in a child process after a fork."""
         self._running = 0
         self._by_partition: dict[str, int] = {}
+        self._lost: deque[str] = deque()
 
     @property
     def is_idle(self) -> bool:
@@ -192,9 +206,16 @@ class _Limit:
         """The present limit."""
         return self._gradient.limit
 
-    def enter(self, partition: str) -> bool:
-        """Count a call if it may run, and return whether it may."""
+    def place(self, partition: str) -> _CallPlace:
+        """Return a place for `enter`, which is not taken yet."""
+        return _CallPlace(self._lost, partition, self._clock())
+
+    def enter(self, place: _CallPlace) -> bool:
+        """Count a call if it may run, and return whether it may. The call is followed by a `leave`."""
+        partition = place.what
         with self._lock:
+            if self._lost:
+                self._reclaim()
             running = self._running
             by_partition = self._by_partition
             own = by_partition.get(partition, 0)
@@ -204,21 +225,35 @@ class _Limit:
                 return False
             self._running = running + 1
             by_partition[partition] = own + 1
+            place.is_held = True
             return True
 
-    def leave(self, partition: str, started: float, counted: bool | None) -> None:
+    def leave(self, place: _CallPlace, counted: bool | None) -> None:
         """Count the end of a call: one that ran (True), one that was dropped (False), or neither (None)."""
+        if not place.is_held:
+            return
         now = self._clock()
         with self._lock:
             running = self._running
             if counted is not None:
-                self._gradient.add(max(0.0, now - started) if counted else None, running, now)
-            self._running = max(0, running - 1)  # a child process may end a call of its parent
-            own = self._by_partition.get(partition, 0) - 1
-            if own > 0:
-                self._by_partition[partition] = own
-            else:
-                self._by_partition.pop(partition, None)
+                self._gradient.add(max(0.0, now - place.started) if counted else None, running, now)
+            self._give_back(place.what, place)
+
+    def _give_back(self, partition: str, place: _CallPlace | None = None) -> None:
+        """Count one call less."""
+        own = self._by_partition.get(partition, 0) - 1
+        fewer = max(0, self._running - 1)  # a child process may end a call of its parent
+        if place is not None:
+            place.is_held = False
+        self._running = fewer
+        if own > 0:
+            self._by_partition[partition] = own
+        elif partition in self._by_partition:
+            del self._by_partition[partition]
+
+    def _reclaim(self) -> None:
+        while self._lost:
+            self._give_back(self._lost.popleft())
 
     def stats(self) -> dict[str, float]:
         """Return the numbers that `AdaptiveLimit.stats` shows."""

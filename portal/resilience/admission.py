@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from .._internal.at_fork import new_lock, renew_after_fork
-from .._internal.conditions import Event
+from .._internal.conditions import Event, Place
 from ..calls.deadlines import cancelled_error, expired_error
 from ..context import CallContext
 from ..errors import OverloadedError
@@ -72,14 +72,25 @@ class MeanDuration:
         self.value = value + _SMOOTHING * (duration - value) if value else duration
 
 
-class _Waiter:
-    """A call that waits. `granted` is written under the lock of the Admission."""
+class CallPlace(Place[None]):
+    """The place of a call, which may have to wait for it.
 
-    __slots__ = ("event", "granted")
+    Attributes:
+        granted: set when the call gets the place that it waits for.
+        started: the moment at which it was taken.
+        running: the calls that ran then, with this one.
+    """
 
-    def __init__(self) -> None:
-        self.event = Event()
-        self.granted = False
+    __slots__ = ("granted", "running", "started")
+
+    granted: Event
+
+    def __init__(self, lost: deque[None]) -> None:
+        self._lost = lost  # without the frame of another `__init__`, as each call passes here
+        self.what = None
+        self.is_held = False
+        self.started = 0.0
+        self.running = 0
 
 
 class Admission:
@@ -109,7 +120,8 @@ class Admission:
     def after_fork(self) -> None:
         """Free all places; called by `__init__`, and in a child process, where the threads that held them are not."""
         self._running = 0
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[CallPlace] = deque()
+        self._lost: deque[None] = deque()
 
     @property
     def limit(self) -> int:
@@ -127,25 +139,39 @@ class Admission:
         """Whether no call runs or waits."""
         return self._running == 0 and not self._waiters
 
-    def enter(self, context: CallContext, max_wait: float, name: str) -> tuple[float, int]:
-        """Take a place, waiting for it if that is allowed. Each return is followed by one `leave`.
+    def place(self) -> CallPlace:
+        """Return a place for `enter`, which is not taken yet."""
+        return CallPlace(self._lost)
+
+    def enter(self, place: CallPlace, context: CallContext, max_wait: float, name: str) -> CallPlace:
+        """Take a place, waiting for it if that is allowed, and return it. Each call is followed by a `leave`.
 
         Args:
+            place: of the call. If this raises, it may have been taken, by the handler of a signal.
             context: of the call; its deadline and cancellation end the wait.
             max_wait: the longest wait in seconds.
             name: what the limit is of, for the message.
 
-        Returns: the moment at which the place was taken, and how many calls run.
         Raises: OverloadedError if no place is free and the call cannot or need not wait; CallTimeout, CallCancelled.
         """
         with self._lock:
+            if self._lost:
+                self._reclaim()
             running = self._running
             if running < self._limit and not self._waiters:
-                self._running = running = running + 1
-                return self._clock(), running
-        return self._ask(context, max_wait, name)
+                self._running = place.running = running + 1
+                place.is_held = True
+                place.started = self._clock()
+                return place
+        return self._ask(place, context, max_wait, name)
 
-    def _ask(self, context: CallContext, max_wait: float, name: str) -> tuple[float, int]:
+    def _reclaim(self) -> None:
+        while self._lost:
+            self._lost.popleft()
+            self._running = max(0, self._running - 1)
+        self._grant()
+
+    def _ask(self, place: CallPlace, context: CallContext, max_wait: float, name: str) -> CallPlace:
         """Take a place as `enter` does, if none was free a moment ago."""
         remaining = context.remaining()
         patience = max_wait if remaining is None or remaining > max_wait else remaining
@@ -153,30 +179,33 @@ class Admission:
             running = self._running
             verdict = decide(running, len(self._waiters), self._limit, self._max_waiting, patience, self._mean.value)
             if verdict == "run":
-                self._running = running = running + 1
-                return self._clock(), running
+                self._running = place.running = running + 1
+                place.is_held = True
+                place.started = self._clock()
+                return place
             expected = predicted_wait(len(self._waiters), self._limit, self._mean.value)
             if verdict != "wait":
                 self.rejected[verdict] += 1
                 limit = self._limit
             else:
-                waiter = _Waiter()
-                self._waiters.append(waiter)
+                place.granted = Event()
+                self._waiters.append(place)
         if verdict != "wait":
             raise _rejection(verdict, limit, expected, patience, name, context)
-        return self._wait(waiter, context, patience, name)
+        return self._wait(place, context, patience, name)
 
-    def _wait(self, waiter: _Waiter, context: CallContext, patience: float, name: str) -> tuple[float, int]:
+    def _wait(self, place: CallPlace, context: CallContext, patience: float, name: str) -> CallPlace:
         try:
-            context.on_cancel(waiter.event.set)
-            waiter.event.wait(patience)
+            context.on_cancel(place.granted.set)
+            place.granted.wait(patience)
         except BaseException:
-            self._withdraw(waiter)
+            self._withdraw(place)
             raise
         with self._lock:
-            if waiter.granted and not context.cancelled:
-                return self._clock(), self._running
-        self._withdraw(waiter)
+            if place.is_held and not context.cancelled:
+                place.started, place.running = self._clock(), self._running
+                return place
+        self._withdraw(place)
         if context.cancelled:
             raise cancelled_error(context)
         if context.expired:
@@ -186,24 +215,28 @@ class Admission:
             expected, limit = predicted_wait(len(self._waiters), self._limit, self._mean.value), self._limit
         raise _rejection("late", limit, expected, patience, name, context)
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, place: CallPlace) -> None:
         """Leave the queue, or hand on the place that was granted meanwhile."""
         with self._lock:
-            if waiter.granted:
-                self._running -= 1
+            if place.is_held:
+                self._give_back(place)
                 self._grant()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            elif place in self._waiters:
+                self._waiters.remove(place)
 
-    def leave(self, started: float) -> float:
-        """Give the place back and return the seconds for which it was held.
+    def _give_back(self, place: CallPlace) -> None:
+        fewer = max(0, self._running - 1)  # a child process may end a call of its parent
+        if place.is_held:
+            self._running = fewer
+            place.is_held = False
 
-        Args:
-            started: the moment that `enter` returned.
-        """
-        duration = max(0.0, self._clock() - started)
+    def leave(self, place: CallPlace) -> float:
+        """Give a place back if it is held, and return the seconds for which it was."""
+        if not place.is_held:
+            return 0.0
+        duration = max(0.0, self._clock() - place.started)
         with self._lock:
-            self._running = max(0, self._running - 1)  # a child process may end a call of its parent
+            self._give_back(place)
             self._mean.add(duration)
             if self._waiters:
                 self._grant()
@@ -211,10 +244,10 @@ class Admission:
 
     def _grant(self) -> None:
         while self._waiters and self._running < self._limit:
-            waiter = self._waiters.popleft()
-            waiter.granted = True
+            place = self._waiters.popleft()
             self._running += 1
-            waiter.event.set()
+            place.is_held = True
+            place.granted.set()
 
     def stats(self) -> dict[str, float]:
         """Return limit, running and waiting calls, rejected ones, and the predicted wait of the next call."""

@@ -72,17 +72,17 @@ class Bulkhead:
         """Make the call when it has a place. Raises OverloadedError, CallTimeout or CallCancelled without a call."""
         key = self._key(call)
         places = self._places.get(key)
-        started, _ = places.enter(call.context, self._max_wait, key)
-        held = True
+        place = places.place()
         try:
+            places.enter(place, call.context, self._max_wait, key)
             result = call_next(call)
             if call.streaming:
-                result = HeldStream(iter(result), lambda: places.leave(started))
-                held = False
+                return HeldStream(iter(result), lambda: places.leave(place))
+            places.leave(place)
             return result
-        finally:
-            if held:
-                places.leave(started)
+        except BaseException:
+            places.leave(place)  # also if the handler of a signal has raised in `enter`, or in the line above
+            raise
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Return limit, running, waiting and rejected calls, and the predicted wait, by key."""

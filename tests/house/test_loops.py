@@ -61,7 +61,7 @@ def calls_of(name: str) -> Iterator[tuple[str, int]]:
                 yield f"{node.module}.{one.name}", node.lineno
 
 
-#: What waits or sets a result with a lock that the handler of a signal can leave held; `_internal.conditions` has others.
+#: They have a lock that the handler of a signal can leave held; `_internal.conditions` has others.
 LEFT_LOCKED = {
     "threading.Condition",
     "threading.Event",

@@ -167,8 +167,8 @@ def test_a_server_under_twice_its_load_keeps_its_throughput(workers: int, queue:
     limit = AdaptiveLimit(queue=queue, clock=clock)._limits.get("")
 
     def begin() -> Callable[[], object] | None:
-        started = clock.now
-        return (lambda: limit.leave("", started, True)) if limit.enter("") else None
+        place = limit.place("")
+        return (lambda: limit.leave(place, True)) if limit.enter(place) else None
 
     seconds = 0.4
     capacity = workers / seconds

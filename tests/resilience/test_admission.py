@@ -66,13 +66,13 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         try:
-            started, _ = self.places.enter(self.context, WAIT, "shop")
+            place = self.places.enter(self.places.place(), self.context, WAIT, "shop")
         except Exception as error:
             self.outcome = error
             return
         self.entered.set()
         self.go.wait(WAIT)
-        self.outcome = self.places.leave(started)
+        self.outcome = self.places.leave(place)
 
 
 def until(places: Admission, **expected: float) -> None:
@@ -108,13 +108,13 @@ def test_waiting_calls_run_in_order() -> None:
 def test_a_call_that_would_be_late_is_rejected_at_once() -> None:
     clock = Clock()
     places = Admission(1, 5, clock)
-    started, running = places.enter(CallContext(), WAIT, "shop")
-    assert running == 1
+    place = places.enter(places.place(), CallContext(), WAIT, "shop")
+    assert place.running == 1
     clock.now += 3.0
-    assert places.leave(started) == 3.0
-    places.enter(CallContext(), WAIT, "shop")
+    assert places.leave(place) == 3.0
+    _held = places.enter(places.place(), CallContext(), WAIT, "shop")
     with pytest.raises(OverloadedError, match=r"a place is expected in 3 s, and the call can wait for 2 s") as caught:
-        places.enter(CallContext(), 2.0, "shop")
+        places.enter(places.place(), CallContext(), 2.0, "shop")
     assert caught.value.retry_after == 3.0
     assert caught.value.delivery == "not_sent"
     assert places.stats() == {"limit": 1, "running": 1, "waiting": 0, "rejected": 1, "predicted_wait": 3.0}
@@ -129,7 +129,7 @@ def test_a_call_that_would_be_late_is_rejected_at_once() -> None:
 )
 def test_a_call_that_stops_waiting_leaves_the_queue(end: Callable[[CallContext], object], error: type) -> None:
     places = Admission(1, 5, Clock())
-    started, _ = places.enter(CallContext(), WAIT, "shop")
+    place = places.enter(places.place(), CallContext(), WAIT, "shop")
     context = CallContext() if error is CallCancelled else CallContext().child(timeout=0.3)
     caller = Caller(places, context)
     if error is CallCancelled:
@@ -137,19 +137,19 @@ def test_a_call_that_stops_waiting_leaves_the_queue(end: Callable[[CallContext],
     end(context)
     caller.join(WAIT)
     assert isinstance(caller.outcome, error)
-    places.leave(started)
+    places.leave(place)
     assert places.is_idle
 
 
 def test_a_place_granted_to_a_cancelled_call_goes_to_the_next() -> None:
     places = Admission(1, 5, Clock())
-    started, _ = places.enter(CallContext(), WAIT, "shop")
+    place = places.enter(places.place(), CallContext(), WAIT, "shop")
     gone = Caller(places)
     until(places, waiting=1)
     following = Caller(places)
     until(places, waiting=2)
     gone.context.cancel()
-    places.leave(started)
+    places.leave(place)
     assert following.entered.wait(WAIT)
     following.go.set()
     for caller in (gone, following):
@@ -160,7 +160,7 @@ def test_a_place_granted_to_a_cancelled_call_goes_to_the_next() -> None:
 
 def test_a_larger_limit_admits_those_that_wait() -> None:
     places = Admission(1, 5, Clock())
-    places.enter(CallContext(), WAIT, "shop")
+    _held = places.enter(places.place(), CallContext(), WAIT, "shop")
     callers = []
     for waiting in (1, 2):
         callers.append(Caller(places))
@@ -177,11 +177,11 @@ def test_a_larger_limit_admits_those_that_wait() -> None:
 
 def test_a_child_process_starts_with_all_places_free() -> None:
     places = Admission(1, 0, Clock())
-    started, _ = places.enter(CallContext(), WAIT, "shop")
+    place = places.enter(places.place(), CallContext(), WAIT, "shop")
     places.after_fork()
-    again, _ = places.enter(CallContext(), WAIT, "shop")
+    again = places.enter(places.place(), CallContext(), WAIT, "shop")
     places.leave(again)
-    places.leave(started)
+    places.leave(place)
     assert places.stats()["running"] == 0
 
 

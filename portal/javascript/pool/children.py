@@ -25,6 +25,12 @@ _MEMORY_INTERVAL = 64  # calls between two looks at the memory of a child
 _inherited: list[ChildProcess] = []  # children of the process that this one was forked from
 
 
+class _Taken:
+    """What one thread has taken from the pool: a child until it is given back, or the place of one that it starts."""
+
+    child: ChildProcess | None = None
+
+
 class ChildPool(Runner):
     """Runs each call in a child process, in a global object of its own.
 
@@ -60,7 +66,7 @@ class ChildPool(Runner):
         self._changed = Condition()  # guards the attributes below
         self._idle: list[tuple[ChildProcess, float]] = []  # with the moment of the last use; the latest at the end
         self._children = set()
-        self._starting: set[object] = set()  # places of children that are not ready yet
+        self._starting: set[_Taken] = set()  # by those who start a child that is not ready yet
         self._waiting = 0
         self._ending: list[tuple[ChildProcess, bool]] = []  # to be closed by the keeper, with whether to kill it
         self._keeper = BackgroundLoop("portal-javascript-pool", self._keep)
@@ -78,19 +84,26 @@ class ChildPool(Runner):
 
     def run(self, program: Program, text: str, limits: Limits, host: Host, wait: float | None) -> str:
         """Make one call in a child; see `Runner.run`."""
-        child = self._take(limits.time if wait is None else wait)
+        taken = _Taken()
+        try:
+            return self._call(taken, program, text, limits, host, limits.time if wait is None else wait)
+        except BaseException:
+            self._give_back(taken, broken=True)  # if the handler of a signal has raised where it was to be given back
+            raise
+
+    def _call(self, taken: _Taken, program: Program, text: str, limits: Limits, host: Host, wait: float) -> str:
         broken = True
         try:
-            reply = child.call(program, text, limits, host)
+            reply = self._take(taken, wait).call(program, text, limits, host)
             broken = False
             return reply
         except EngineError as error:
             broken = error.broken
             raise
         finally:
-            run_all(lambda: self._give_back(child, broken), attempts=2)
+            run_all(lambda: self._give_back(taken, broken), attempts=2)
 
-    def _take(self, wait: float) -> ChildProcess:
+    def _take(self, taken: _Taken, wait: float) -> ChildProcess:
         end = monotonic() + wait
         with self._changed:
             self._calls += 1
@@ -98,26 +111,27 @@ class ChildPool(Runner):
                 if self.closed:
                     raise EngineError("host", "the portal is closed")
                 if self._idle:
-                    child, _ = self._idle.pop()
-                    try:
-                        if child.alive:
-                            return child
-                    except BaseException:
-                        self._discard(child, kill=True)
-                        raise
+                    child = taken.child = self._idle[-1][0]
+                    del self._idle[-1]  # no handler of a signal runs between the two, as it may after a call
+                    if child.alive:
+                        return child
                     self._discard(child, kill=False)
+                    taken.child = None
                     self._crashed += 1
                     continue
                 if len(self._children) + len(self._starting) < self._settings.max_size:
-                    self._starting.add(place := object())
+                    self._starting.add(taken)
                     break
                 self._wait(end - monotonic())
         try:
-            return self._start(idle=False)
+            return self._start(taken, idle=False)
         finally:
-            with self._changed:
-                self._starting.discard(place)
-                self._changed.notify_all()
+            self._end_start(taken)
+
+    def _end_start(self, taken: _Taken) -> None:
+        with self._changed:
+            self._starting.discard(taken)
+            self._changed.notify_all()
 
     def _wait(self, left: float) -> None:
         busy = f"all {self._settings.max_size} JavaScript processes are busy"
@@ -130,10 +144,11 @@ class ChildPool(Runner):
         finally:
             self._waiting -= 1
 
-    def _start(self, *, idle: bool) -> ChildProcess:
+    def _start(self, taken: _Taken, *, idle: bool) -> ChildProcess:
         """Start a child whose place is in `_starting`."""
         child = self._start_child(self._child)
         try:
+            taken.child = child
             self._take_in(child, child.memory(), idle=idle)
         except BaseException:
             run_all(lambda: self._give_up(child), attempts=2)
@@ -157,10 +172,14 @@ class ChildPool(Runner):
             self._idle = [(one, since) for one, since in self._idle if one is not child]
             self._discard(child, kill=True)
 
-    def _give_back(self, child: ChildProcess, broken: bool) -> None:
+    def _give_back(self, taken: _Taken, broken: bool) -> None:
+        """Take a child back, or end it. May be called again, if an exception has interrupted it."""
+        if taken in self._starting:
+            self._end_start(taken)
         with self._changed:
-            if child not in self._children or any(one is child for one, _ in self._idle):
-                return  # an exception has interrupted the first attempt after this was done
+            child, now = taken.child, monotonic()
+            if child is None or child not in self._children:
+                return
             try:
                 is_worn = not broken and self._is_worn(child)
             except BaseException:
@@ -173,7 +192,8 @@ class ChildPool(Runner):
                 self._recycled += 1
                 self._discard(child, kill=False)
             else:
-                self._idle.append((child, monotonic()))
+                self._idle += [(child, now)]
+                taken.child = None  # no handler of a signal runs between the two, as it may after a call
                 if self._waiting or (self._sleeps and len(self._children) > self._settings.min_size):
                     self._changed.notify_all()
 
@@ -185,12 +205,12 @@ class ChildPool(Runner):
         return child.memory() - self._memory_at_start.get(child, 0) > self._settings.max_growth
 
     def _discard(self, child: ChildProcess, *, kill: bool) -> None:
-        self._children.discard(child)
-        self._memory_at_start.pop(child, None)
-        self._ending.append((child, kill))
         self._changed.notify_all()
+        self._memory_at_start.pop(child, None)
         if kill:
             child.kill()
+        self._ending += [(child, kill)]
+        self._children.discard(child)  # last, as `_give_back` begins anew if an exception comes before
 
     # the keeper
 
@@ -224,13 +244,11 @@ class ChildPool(Runner):
         with self._changed:
             if self.closed or len(self._children) + len(self._starting) >= number:
                 return False
-            self._starting.add(place := object())
+            self._starting.add(taken := _Taken())
         try:
-            self._start(idle=True)
+            self._start(taken, idle=True)
         finally:
-            with self._changed:
-                self._starting.discard(place)
-                self._changed.notify_all()
+            self._end_start(taken)
         return True
 
     def _needed(self) -> int:

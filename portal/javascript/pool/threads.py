@@ -5,14 +5,14 @@ Trusted code runs in contexts that stay warm. Code that WebAssembly isolates get
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from ..._internal.at_fork import renew_after_fork
-from ..._internal.conditions import Condition
+from ..._internal.conditions import Condition, Place
 from ..._internal.counter import Counter
 from ...errors import OverloadedError
 from ..engine import Engine, EngineError, Host
@@ -27,13 +27,15 @@ _MAX_HANDLES = 64  # compiled programs of one engine
 _HARMLESS = frozenset(("execute", "convert", "host"))
 
 
-class _Slot:
-    """An engine with its compiled programs. One thread uses it at a time."""
+class _Slot(Place[None]):
+    """The place of an engine with its compiled programs. One thread uses it at a time."""
 
     __slots__ = ("engine", "handles")
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    engine: Engine
+
+    def __init__(self, lost: deque[None]) -> None:
+        super().__init__(lost, None)
         # each with whether its calls may leave promise jobs behind
         self.handles: OrderedDict[str, tuple[Any, bool]] = OrderedDict()
 
@@ -79,6 +81,7 @@ class ThreadRunner(Runner):
     def _reset(self) -> None:
         self._changed = Condition()  # guards the attributes below
         self._idle: list[_Slot] = []
+        self._lost: deque[None] = deque()  # places of slots that nobody has given back
         self._slots = self._waiting = self._discarded = 0
         self._calls = Counter()
         self._count = self._calls.add
@@ -93,7 +96,12 @@ class ThreadRunner(Runner):
         try:
             slot = self._idle.pop()  # one operation, so that it needs no lock
         except IndexError:
-            slot = self._take(limits.time if wait is None else wait)
+            made = _Slot(self._lost)
+            try:
+                slot = self._take(made, monotonic() + (limits.time if wait is None else wait))
+            except BaseException:
+                self._give_up(made)
+                raise
         usable = False
         try:
             engine = slot.engine
@@ -120,8 +128,21 @@ class ThreadRunner(Runner):
             else:
                 self._discard(slot)
 
-    def _take(self, wait: float) -> _Slot:
-        end = monotonic() + wait
+    def _take(self, made: _Slot, end: float) -> _Slot:
+        """Return an idle slot, or `made` with a new engine."""
+        idle = self._wait_for(made, end)
+        if idle is not None:
+            return idle
+        made.engine = self._make_engine()
+        return made
+
+    def _give_up(self, made: _Slot) -> None:
+        with self._changed:
+            self._forget(made)
+            self._changed.notify()
+
+    def _wait_for(self, made: _Slot, end: float) -> _Slot | None:
+        """Return an idle slot, or None if `made` has got the place of a new engine."""
         with self._changed:
             # counted before the look at the idle ones, as a slot is given back without the lock
             self._waiting += 1
@@ -129,21 +150,23 @@ class ThreadRunner(Runner):
                 while not self._idle:
                     if self.closed:
                         raise EngineError("host", "the portal is closed")
+                    while self._lost:
+                        self._lost.popleft()
+                        self._slots -= 1
                     if self._slots < self._settings.max_size:
                         self._slots += 1
-                        break
+                        made.is_held = True
+                        return None
                     self._wait(end - monotonic())
-                else:
-                    return self._idle.pop()
+                return self._idle.pop()
             finally:
                 self._waiting -= 1
-        try:
-            return _Slot(self._make_engine())
-        except BaseException:
-            with self._changed:
-                self._slots -= 1
-                self._changed.notify()
-            raise
+
+    def _forget(self, slot: _Slot) -> None:
+        """Give the place of a slot back. The lock is held."""
+        if slot.is_held:
+            self._slots -= 1
+            slot.is_held = False
 
     def _wait(self, left: float) -> None:
         busy = f"all {self._settings.max_size} JavaScript contexts are busy"
@@ -162,7 +185,7 @@ class ThreadRunner(Runner):
 
     def _discard(self, slot: _Slot) -> None:
         with self._changed:
-            self._slots -= 1
+            self._forget(slot)
             self._discarded += 1
             self._changed.notify()
         slot.close()
@@ -190,7 +213,7 @@ class ThreadRunner(Runner):
             while self._idle:
                 with suppress(IndexError):  # another thread took it without the lock
                     idle.append(self._idle.pop())
-                    self._slots -= 1
+                    self._forget(idle[-1])
             self._changed.notify_all()
         for slot in idle:
             slot.close()

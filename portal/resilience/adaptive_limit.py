@@ -167,7 +167,9 @@ class _CallPlace(Place[str]):
     __slots__ = ("started",)
 
     def __init__(self, lost: deque[str], partition: str, started: float) -> None:
-        super().__init__(lost, partition)
+        self._lost = lost  # without the frame of another `__init__`, as each call passes here
+        self.what = partition
+        self.is_held = False
         self.started = started
 
 

@@ -49,6 +49,8 @@ def _test_for(wanted: str) -> Callable[[str], bool]:
         try:
             versions = SpecifierSet(wanted)
         except InvalidSpecifier:
+            versions = SpecifierSet()
+        if not len(versions):  # as of "", which would fit every version
             raise RegistryError(f"{wanted!r} is neither a version nor a range", kind="invalid") from None
         return lambda version: versions.contains(version, prereleases=True)
     return lambda version: Version(version) == exact

@@ -66,7 +66,7 @@ class RemoteResolver(Resolver):
         try:
             found = self._document(target)
         except RegistryError as error:
-            if error.kind != "not_found":
+            if error.kind != "not_found" or error.name is None:  # without a name, nothing is served near the address
                 raise
             raise RegistryError(f"there is no service at {target}", address=target, hint=error.hint) from error
         rows = found.get("functions") if isinstance(found, dict) else None

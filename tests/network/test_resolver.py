@@ -67,7 +67,7 @@ def test_the_error_says_what_there_is(document: Any, hint: str) -> None:
 
 
 def test_the_error_of_a_server_for_an_unknown_service_names_the_service() -> None:
-    unknown = RegistryError("there is no function shp", kind="not_found", hint="did you mean shop?")
+    unknown = RegistryError("there is no function shp", name="shp", kind="not_found", hint="did you mean shop?")
     with pytest.raises(RegistryError) as caught:
         HTTPResolver(ScriptedClient({BASE: unknown})).resolve_service(BASE)
     assert str(caught.value) == f"there is no service at {BASE}; did you mean shop?"

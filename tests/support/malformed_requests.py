@@ -328,7 +328,8 @@ def _lines() -> Iterator[Row]:
     yield responded("slashes only", post(line=b"POST ////// HTTP/1.1"), 404)
     for target in (b"/api/add#x", b"/api/add?a#x", b"/api/add#", b"http://localhost/api/add#x"):
         yield rejected(f"a fragment {target!r}", post(line=b"POST " + target + b" HTTP/1.1"))
-    yield responded("a query of odd letters", post(line=b"POST /api/add?%ff&&==&version HTTP/1.1"), 200)
+    yield responded("a query of odd letters", post(line=b"POST /api/add?%ff&&==&versions HTTP/1.1"), 200)
+    yield responded("a query with an empty version", post(line=b"POST /api/add?version HTTP/1.1"), 404)
 
 
 def _chunks() -> Iterator[Row]:

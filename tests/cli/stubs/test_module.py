@@ -111,15 +111,15 @@ def test_a_client_of_the_example_gives_the_results_of_its_examples(monkeypatch: 
 
 
 def test_a_program_without_the_server_makes_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = sell.schema.raises[0] | {"name": "Spoiled", "code": "spoiled"}
+    row = sell.schema.raises[0] | {"name": "StaleMilk", "code": "stale_milk"}
     schema = FunctionSchema("eat", input={"type": "object"}, output={"type": "null"}, raises=[row])
     module = load(client_module([Published(schema, "shop", "eat")], {"shop": "http://h/api/shop"}, {}), monkeypatch)
-    error = module.Spoiled("the milk is old", sku="MLK")
+    error = module.StaleMilk("the milk is old", sku="MLK")
     assert (str(error), error.sku, error.status) == ("the milk is old", "MLK", 409)
     found = PortalError.from_dict(error.to_dict())
-    assert (type(found), found.sku) == (module.Spoiled, "MLK")
+    assert (type(found), found.sku) == (module.StaleMilk, "MLK")
     with pytest.raises(TypeError, match="sku"):
-        module.Spoiled("the milk is old")
+        module.StaleMilk("the milk is old")
 
 
 def test_the_text_has_no_any_and_documents_errors() -> None:

@@ -369,9 +369,11 @@ def test_the_reading_thread_is_one_for_all_clients() -> None:
             client.close()
 
 
-def is_own(value: Any) -> bool:
+def is_own(value: Any, since: float) -> bool:
     """Whether a value is a context of the test below, and not of a thread that an earlier test has left."""
-    return isinstance(value, CallContext) and value.remaining is not None and value.remaining <= 20.0
+    if not isinstance(value, CallContext) or value.deadline is None:
+        return False
+    return since <= value.deadline - WAIT <= monotonic()
 
 
 def test_calls_leave_no_cycles_of_references() -> None:
@@ -381,14 +383,15 @@ def test_calls_leave_no_cycles_of_references() -> None:
         remote = resolve(client, f"ws://127.0.0.1:{port}", "add")
         context = CallContext.for_call
         for number in range(20):
-            remote.invoke({"a": number, "b": 1}, context(20.0))
+            remote.invoke({"a": number, "b": 1}, context(WAIT))
         gc.collect()
+        began = monotonic()
         gc.set_debug(gc.DEBUG_SAVEALL)
         try:
             for number in range(50):
-                remote.invoke({"a": number, "b": 1}, context(20.0))
+                remote.invoke({"a": number, "b": 1}, context(WAIT))
             gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, Exchange | OutgoingCall) or is_own(one)]
+            left = [one for one in gc.garbage if isinstance(one, Exchange | OutgoingCall) or is_own(one, began)]
         finally:
             gc.set_debug(0)
             gc.garbage.clear()

@@ -30,7 +30,7 @@ def test_a_nested_call_ends_at_the_deadline(portal: DaskPortal, consumer: Consum
     """A function that calls itself for ever ends, and the worker goes on."""
     address = str(portal.apply(functions.depth))
     with pytest.raises(CallTimeout):
-        consumer.call_at(address, {"address": address, "n": 1_000_000}, timeout=5.0)
+        consumer.call_at(address, {"address": address, "n": 1_000_000}, timeout=1.0)
     assert consumer.call_at(portal.apply(functions.square), {"n": 3}) == 9
 
 

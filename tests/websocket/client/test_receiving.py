@@ -191,7 +191,8 @@ def test_a_caller_returns_if_it_looks_before_the_owner_knows_that_the_connection
     thread.start()
     assert began.wait(WAIT)
     rig.transport.abort("scripted")
-    thread.join(2 * WAIT)
+    assert rig.owner.lost.wait(2 * WAIT)
+    thread.join(WAIT)
     assert came_back == [True]
 
 

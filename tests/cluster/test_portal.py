@@ -32,6 +32,7 @@ from portal.calls.middleware import Call, CallNext
 from portal.cluster import DaskPortal, DaskResolver
 from portal.cluster.connection import ClusterConnection
 from portal.cluster.mapping import Progress
+from portal.cluster.publication import Publication
 from portal.errors import PortalError, TransportError
 from tests.support import cluster_functions as functions
 from tests.support.dask_cluster import WAIT, quiet
@@ -167,8 +168,9 @@ def test_a_portal_withdraws_what_it_published(cluster: Any) -> None:
 
 
 def test_a_scheduler_that_has_forgotten_what_was_published(
-    cluster: Any, portal: DaskPortal, consumer: Consumer
+    cluster: Any, portal: DaskPortal, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Publication, "_check", lambda _: None)  # its thread would publish again within two seconds
     with DaskPortal(cluster.scheduler_address, name="forgotten") as other:
         address = other.apply(functions.square)
         assert consumer.call_at(address, {"n": 2}) == 4

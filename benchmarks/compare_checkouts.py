@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -159,15 +159,14 @@ def compare(
 
 def _rows(task: _Task, before: Path, after: Path, rounds: int) -> Iterator[Row | tuple[str, str]]:
     found: dict[str, Row] = {}
-    with ExitStack() as running:
-        roots = dict(zip(_SIDES, (before, after), strict=True))
-        targets = {side: running.enter_context(task.start(root)) for side, root in roots.items()}
-        for number in range(-1, rounds):
-            for side in _SIDES if number % 2 else reversed(_SIDES):
-                for name, figure in _measured(task, side, roots[side], targets[side]).items():
-                    row = found.setdefault(name, Row(name, task.unit, task.is_time))
-                    if number >= 0:  # the first round warms up
-                        getattr(row, side).append(figure)
+    roots = dict(zip(_SIDES, (before, after), strict=True))
+    for number in range(rounds):
+        for side in _SIDES if number % 2 else reversed(_SIDES):
+            # Each turn has a server of its own: two processes of the same code differ by up to a third.
+            with task.start(roots[side]) as target:
+                _measured(task, side, roots[side], target)  # warms up
+                for name, figure in _measured(task, side, roots[side], target).items():
+                    getattr(found.setdefault(name, Row(name, task.unit, task.is_time)), side).append(figure)
     for row in found.values():
         if len(row.before) == len(row.after) == rounds:
             yield row

@@ -78,7 +78,7 @@ def _decode(data: bytes | str, finite: bool) -> Any:
     scan, decoder = _scan, _decoder
     try:
         text = data if isinstance(data, str) else data.decode()
-        if finite and (len(text) > _SHORT or _MAY_BE_INFINITE.search(text) is not None):  # hardly ever
+        if finite and (len(text) > _SHORT or _MAY_BE_INFINITE.search(text) is not None):
             scan, decoder = _scan_finite, _finite_decoder  # each number gets a look of its own
         try:
             value, end = scan(text, 0)

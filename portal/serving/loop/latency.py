@@ -21,8 +21,8 @@ _MAX_SAMPLE = 8 * QUICK  # a longer call counts as this, so that one pause of th
 _WEIGHT = 1 / 16  # of the latest call in the average
 _PAUSE, _MAX_PAUSE = 0.05, 30.0  # seconds for which a slow call goes to workers only
 _SOON = 8  # times the pause. A call that is slow again within that time gets twice the pause, unless that is rare.
-_UNKNOWN = float("inf")
 _RARE = 1000  # calls; if so many were quick in between, the machine may have paused, as busy ones do all the time
+_UNKNOWN = float("inf")  # the usual time of a call that no worker has served yet, or since it was slow
 
 
 class _Latency:

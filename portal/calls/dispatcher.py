@@ -248,8 +248,9 @@ class Dispatcher:
                 error.with_context(request_id=context.request_id, operation=call.function.name)
                 raise
             except Exception as error:  # an exception of the function is already a FunctionError
-                failure = _middleware_failure(call, error)
-                raise failure.with_context(request_id=context.request_id, operation=call.function.name) from error
+                raise _middleware_failure(call, error).with_context(
+                    request_id=context.request_id, operation=call.function.name
+                ) from error
 
     def _producer_for(
         self,

@@ -112,9 +112,13 @@ class _Flight:
             return True, copy_json(self._future.result())
         if not isinstance(error, PortalError) or isinstance(error, CallTimeout | CallCancelled):
             return False, None
-        shared = copy.copy(error)
-        shared.context = {**error.context, "request_id": context.request_id}
-        raise shared
+        raise _copy_for(context, error)
+
+
+def _copy_for(context: CallContext, error: PortalError) -> PortalError:
+    shared = copy.copy(error)
+    shared.context = {**error.context, "request_id": context.request_id}
+    return shared
 
 
 class _NotShared(Exception):

@@ -15,7 +15,7 @@ from ..context import CallContext
 from ..errors import ConfigError, FunctionError, PortalError, ProtocolError, ValidationError
 from ..schema import FunctionSchema, Parameters, Schema
 from .describe import OutputCheck, check_output_option, describe
-from .failure import function_error, is_failure, limit_exposure, portal_errors_only
+from .failure import function_error, is_failure, limit_exposure, portal_errors_only, require_sendable
 from .metadata import attributes_of, reference_to
 from .returns import result_loader, returned_text
 
@@ -208,8 +208,7 @@ class Function(Generic[P, R_co]):
         except PortalError as error:
             error.delivery = "executed"
             limit_exposure(error, self.name)
-            if (sent := error.sendable()) is not error:
-                raise sent from error
+            require_sendable(error)
             raise
         except BaseException as error:
             if not is_failure(error):

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..errors.failure import function_error, is_failure
 
-__all__ = ["function_error", "is_failure", "limit_exposure", "portal_errors_only"]
+__all__ = ["function_error", "is_failure", "limit_exposure", "portal_errors_only", "require_sendable"]
 
 #: Modules that make calls. A server responds without them, so an error that passed them is that of a nested call.
 _CALLING = tuple(
@@ -67,6 +67,12 @@ def _modules_of(error: BaseException) -> Iterator[str]:
         trace = trace.tb_next
 
 
+def require_sendable(error: PortalError) -> None:
+    """Raise the error to send in the place of one that has a member which is not JSON data."""
+    if error.sendable() is not error:
+        raise error.sendable() from error
+
+
 @contextmanager
 def portal_errors_only() -> Iterator[None]:
     """Run a callable inside: its portal errors pass unchanged, and other exceptions become FunctionErrors.
@@ -78,8 +84,7 @@ def portal_errors_only() -> Iterator[None]:
     except PortalError as error:
         error.delivery = "executed"
         limit_exposure(error)
-        if (sent := error.sendable()) is not error:
-            raise sent from error
+        require_sendable(error)
         raise
     except BaseException as error:
         if not is_failure(error):

@@ -72,7 +72,10 @@ class PlacedFunction(Function[..., Any]):
         context = CallContext.for_call()
         kind, value = run_elsewhere(self, self.runner, native, context)
         if kind == "error":
-            raise value
+            try:
+                raise value
+            finally:
+                del value  # else the exception and this frame refer to each other
         return self._native(self.encode_result(value))
 
     def invoke(self, params: Mapping[str, Any], context: CallContext) -> Any:
@@ -125,7 +128,10 @@ def _raise(function: Function, error: Exception) -> NoReturn:
     if isinstance(error, PortalError):
         error.delivery = "executed"
         limit_exposure(error, function.name)
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # else the exception and this frame refer to each other
     raise function_error(error) from error
 
 

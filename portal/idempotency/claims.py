@@ -29,7 +29,9 @@ def settle(store: OutcomeStore, claim: Claim, make_text: Callable[[], str | None
         text = make_text()
     except BaseException as error:
         _end(store, claim, NOT_MADE)
-        _reraise_or_log(error, claim)
+        if not isinstance(error, Exception):
+            raise
+        _log_not_kept(error, claim)
     else:
         _end(store, claim, text)
 
@@ -51,7 +53,9 @@ def _end(store: OutcomeStore, claim: Claim, text: str | None) -> None:
         return  # the claim ends with its lease
     except BaseException as error:
         _end_without_text(store, claim, None if text is None else NOT_MADE)
-        _reraise_or_log(error, claim)
+        if not isinstance(error, Exception):
+            raise
+        _log_not_kept(error, claim)
 
 
 def _end_without_text(store: OutcomeStore, claim: Claim, text: str | None) -> None:
@@ -76,7 +80,5 @@ def _record_or_drop(store: OutcomeStore, claim: Claim, text: str | None) -> None
         store.record(claim, text)
 
 
-def _reraise_or_log(error: BaseException, claim: Claim) -> None:
-    if not isinstance(error, Exception):
-        raise error
+def _log_not_kept(error: Exception, claim: Claim) -> None:
     _log.error("idempotency: a response is not kept: key=%s", claim.key, exc_info=error)

@@ -187,8 +187,7 @@ class Idempotency:
         try:
             result = call_next(call)
         except Exception as error:
-            failure = error
-            settle(self._store, claim, lambda: self._shorten(_text_of_failure(failure, call)))
+            settle(self._store, claim, partial(self._text_of_error, error, call))
             raise
         except BaseException:
             settle(self._store, claim, lambda: None)  # the process ends; calls that wait for this one go on
@@ -244,6 +243,9 @@ class Idempotency:
                 return self._too_large()
             result = table.inlined(result)
         return self._shorten(text_of_result(result))
+
+    def _text_of_error(self, error: Exception, call: Call) -> str | None:
+        return self._shorten(_text_of_failure(error, call))
 
     def _too_large(self) -> str:
         return not_kept(f"was larger than {self._max_response_size} bytes")

@@ -56,12 +56,14 @@ def replay(call: Call, text: str) -> Any:
         return kept["result"]
     if "error" not in kept:
         words = f"this call was made before, but its response was not kept, because it {kept['not_kept']}"
-        error: PortalError = ProtocolError(words, status=409)
-        error.delivery = "executed"
-        raise error
+        raise ProtocolError(words, status=409, delivery="executed")
+    raise _error_of(kept, call)
+
+
+def _error_of(kept: dict[str, Any], call: Call) -> PortalError:
     error = PortalError.from_dict(kept["error"])
     error.context["request_id"] = call.context.request_id
     error.exposure = kept.get("exposure", "full")
     if isinstance(error, FunctionError):
         error.private = kept["private"] is True
-    raise error
+    return error

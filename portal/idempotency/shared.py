@@ -294,8 +294,11 @@ class SharedOutcomes:
                 return
             except BaseException as error:
                 failure = error
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # else the exception and this frame refer to each other
 
     def _renew(self, claim: Claim) -> None:
         # If the store lost the claim, this makes it again, because the call is still running.

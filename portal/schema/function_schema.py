@@ -134,12 +134,13 @@ class FunctionSchema:
         """Return a compiled schema. One that cannot be compiled is tried once, as a server may have sent it."""
         failures: dict[str, ConfigError] = self.__dict__.setdefault("_failures", {})
         if member in failures:
-            first = failures[member]
-            raise ConfigError(first.message, path=first.path, expected=first.expected)
+            raise _copy(failures[member])
         try:
             return Schema.of(getattr(self, member), formats=True)
         except ConfigError as error:
-            failures[member] = error.with_traceback(None)
+            # The raised one refers to all frames of the call, and so to this schema: such a cycle stays until the
+            # garbage collector has run.
+            failures[member] = _copy(error)
             raise
 
     def validate_input(self, params: Any) -> None:
@@ -153,6 +154,10 @@ class FunctionSchema:
     def __getstate__(self) -> dict[str, Any]:
         # compiled schemas cannot be pickled; they are compiled again on first use
         return {item.name: self.__dict__[item.name] for item in fields(self)}
+
+
+def _copy(error: ConfigError) -> ConfigError:
+    return ConfigError(error.message, path=error.path, expected=error.expected)
 
 
 def _tuple_of(kind: type, setting: str, values: Any, expected: str) -> tuple[Any, ...]:

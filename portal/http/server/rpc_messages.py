@@ -151,11 +151,14 @@ def _handle(
             return None, False
         return encode_response(message.id, result), True
     except PortalError as error:
-        failure = error
+        return _failure(message, error, context, debug), False
     except Exception as error:
         _log.exception("handling %s failed", shorten(message.method))
-        failure = PortalError("internal error", cause=error)
-    limit_exposure(failure)
-    failure.with_context(request_id=context.request_id)
-    log_failure(_log, failure, context.request_id)
-    return (None if message.notification else encode_error(message.id, failure, debug=debug)), False
+        return _failure(message, PortalError("internal error", cause=error), context, debug), False
+
+
+def _failure(message: jsonrpc.Request, error: PortalError, context: CallContext, debug: bool) -> bytes | None:
+    limit_exposure(error)
+    error.with_context(request_id=context.request_id)
+    log_failure(_log, error, context.request_id)
+    return None if message.notification else encode_error(message.id, error, debug=debug)

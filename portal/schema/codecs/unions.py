@@ -139,8 +139,11 @@ class _Union:
                 return member.decode(value)
             except (ValueError, TypeError) as error:  # such as "::1" as the first of two classes of IP addresses
                 first = first or error
-        if first is not None:
-            raise first
+        try:
+            if first is not None:
+                raise first
+        finally:
+            del first  # else the exception and this frame refer to each other
         return value
 
     def children(self, value: Any) -> Iterator[tuple[Any, Codec, Any]]:

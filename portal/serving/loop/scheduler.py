@@ -326,13 +326,16 @@ class RequestScheduler:
 
     def _end_after(self, error: BaseException, connection: Connection) -> None:
         """End a connection after an error."""
-        try:
-            if isinstance(error, ProtocolError):
+        if isinstance(error, ProtocolError):
+            try:
                 connection.reject(error)
                 self._finish(connection)
-                return
-        except BaseException as failure:
-            error = failure
+            except BaseException as failure:
+                self._close_after(failure, connection)
+        else:
+            self._close_after(error, connection)
+
+    def _close_after(self, error: BaseException, connection: Connection) -> None:
         if not isinstance(error, OSError):  # raised further it would end this thread, or nobody would see it
             _log.error("serving a connection failed", exc_info=error)
         self._close(connection)

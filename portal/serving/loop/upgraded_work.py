@@ -176,4 +176,7 @@ def _abort_failed(connection: Connection, job: Future[Any]) -> None:
 
 
 def _raise(error: OverloadedError, kind: Hashable, keys: Keys, work: Work) -> None:
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # else the exception and this frame refer to each other

@@ -87,7 +87,7 @@ class Upkeep:
 
     def _take_steps(self, now: float) -> Iterator[None]:
         """Take each step, also after one has failed."""
-        failure: BaseException | None = None
+        failed = False
         for step in self._steps:
             try:
                 for _ in step(now) or ():
@@ -95,11 +95,10 @@ class Upkeep:
             except GeneratorExit:
                 raise
             except BaseException as error:
-                failure = error
-        if failure is None:
+                failed = True
+                self.guard.note(error)
+        if not failed:
             self.guard.clear()
-        else:
-            self.guard.note(failure)
 
     def _end_overdue(self, now: float) -> Iterator[None]:
         # `copy` is one step of the interpreter, as `list(items())` is not: see `DeadlineWatch`.

@@ -20,7 +20,8 @@ class ProcessorTime:
     """The usual processor time of requests.
 
     Requests of one client for one path have an average of their own, because the client decides what it sends there.
-    The first request of a client is judged by the average of its path.
+    The first request of a client is judged by the average of its path. While no request of a path has ended, the path
+    is judged by what is supposed of it.
 
     Args:
         max_keys: number of averages of each kind. When there are more, all of them are forgotten.
@@ -32,14 +33,24 @@ class ProcessorTime:
         self._max_keys = max_keys
         self._of_paths: dict[Hashable, float] = {}
         self._of_clients: dict[Hashable, float] = {}
+        self._supposed: dict[Hashable, float] = {}  # of paths
         self._lock = threading.Lock()  # guards changes of both
 
-    def is_busy(self, client: str, path: Hashable) -> bool:
-        """Return whether a request is likely to take more than BUSY of processor time."""
+    def is_busy(self, client: str, path: Hashable) -> bool | None:
+        """Return whether a request is likely to take more than BUSY of processor time; None if that is unknown."""
         usual = self._of_clients.get((client, path))
         if usual is None:
-            usual = self._of_paths.get(path, 0.0)
-        return usual > BUSY
+            usual = self._of_paths.get(path)
+        if usual is None:
+            usual = self._supposed.get(path)
+        return None if usual is None else usual > BUSY
+
+    def suppose(self, path: Hashable, seconds: float) -> None:
+        """Suppose the processor time of a path's requests until one of them has ended."""
+        with self._lock:
+            if len(self._supposed) >= self._max_keys:
+                self._supposed.clear()
+            self._supposed[path] = seconds
 
     def note(self, client: str, path: Hashable, seconds: float) -> None:
         """Note the processor time that a request has taken."""
@@ -47,6 +58,7 @@ class ProcessorTime:
         with self._lock:
             self._add(self._of_clients, (client, path), seconds)
             self._add(self._of_paths, path, seconds)
+            self._supposed.pop(path, None)
 
     def _add(self, averages: dict[Hashable, float], key: Hashable, seconds: float) -> None:
         usual = averages.get(key)

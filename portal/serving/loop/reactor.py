@@ -33,7 +33,6 @@ from .upkeep import Upkeep
 __all__ = ["Reactor"]
 
 _log = get_logger("portal.serving")
-_SWEEP = 0.5  # seconds between the times of the regular work
 _STALLED = 5.0  # seconds by which that may be late before the loop counts as failing
 
 
@@ -78,7 +77,6 @@ class Reactor:
         self._has_left = False  # whether it has stopped listening and has looked at all connections since
         self._upgraded: Connection | None = None  # which the leading thread reads from now
         self._running = True
-        self._next_sweep = monotonic() + _SWEEP
         self._guard = LoopGuard("the reactor")
         self._failed_events = Counter()
         self._upkeep = Upkeep(table, acceptor, scheduler.queue, work, rejections, self._end_failed)
@@ -107,7 +105,7 @@ class Reactor:
     @property
     def failing(self) -> bool:
         """Whether connections are not watched: no thread runs the loop, its steps fail, or one does not end."""
-        late = monotonic() - self._next_sweep >= _STALLED
+        late = monotonic() - self._upkeep.due >= _STALLED
         return late or self._leader.failing or self._guard.failing or self._upkeep.guard.failing
 
     def end(self) -> None:
@@ -133,13 +131,13 @@ class Reactor:
     # the loop
 
     def _run(self, turn: Leadership) -> None:
-        table, guard, upkeep = self._table, self._guard, self._upkeep
+        table, guard, upkeep, requests = self._table, self._guard, self._upkeep, self._scheduler.queue
         order = EventOrder(table.parked, partial(self._handle, turn))
         while self._running:
             try:
                 alone = len(table.parked) == len(table.open)  # no worker has one
-                timeout = 0.0 if order.waiting or upkeep.unfinished else max(0.0, self._next_sweep - monotonic())
-                self._reported = reported = self._poller.wait(timeout, alone)
+                due = 0.0 if order.waiting or upkeep.unfinished else min(upkeep.due, requests.look_at)
+                self._reported = reported = self._poller.wait(max(0.0, due - monotonic()), alone)
                 # The sweep below uses this moment, so that what has arrived by a deadline is read before it is checked.
                 now = monotonic()
                 if order.waiting or len(reported) > MANY:
@@ -158,8 +156,9 @@ class Reactor:
                     self._leave(turn)
                     if turn.over:
                         return
-                if now >= self._next_sweep:
-                    self._next_sweep = now + _SWEEP
+                if now >= requests.look_at:
+                    requests.look(now)
+                if now >= upkeep.due:
                     upkeep.begin(order.oldest(now))
                 if upkeep.unfinished:
                     upkeep.go_on()

@@ -1,14 +1,16 @@
 """RequestQueue: the requests that wait for a worker, until one runs them or they are rejected.
 
-Requests that keep a processor busy go through a lane of their own first; see `BusyLane`.
+Requests that keep a processor busy go through a lane of their own first; see `BusyLane`. Those of a path whose cost is
+not known wait there for the first one; see `FirstRequests`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from ..connections.connection import Connection
 from ..messages.app import App
 from ..messages.request_reader import Received
 from .busy_lane import BusyLane, Pass
+from .first_requests import LOOK, FirstRequest, FirstRequests
 from .processor_time import ProcessorTime
 from .service_times import TOO_LATE, ServiceTimes
 
@@ -33,6 +36,8 @@ _WAITED = "the request waited for a worker for too long"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _COMPUTING = "too many calls that compute are waiting"
 _MAX_PATH = 256  # characters of a path that tell requests apart
+
+_Place = Pass | FirstRequest | None
 
 
 class QueuedRequest(NamedTuple):
@@ -78,8 +83,9 @@ class RequestQueue:
         expired: counts requests whose deadline passed while they waited.
         waited_too_long: counts requests that waited for longer than `max_wait`.
         too_late: counts requests whose turn would have come after their deadline.
+        look_at: the moment at which to call `look`.
 
-    Threads: any. `reject_overdue` is for the thread that leads the reactor's loop.
+    Threads: any. `look` and `reject_overdue` are for the thread that leads the reactor's loop.
     """
 
     def __init__(
@@ -103,7 +109,9 @@ class RequestQueue:
         self._max_wait = max_wait
         self._times = ProcessorTime()
         self._service_times = service_times
-        self._lock = threading.Lock()  # guards the lane
+        self._lock = threading.Lock()  # guards the lane, the first requests and `look_at`
+        self._firsts = FirstRequests(self._times)
+        self.look_at = inf
 
     @property
     def waiting(self) -> int:
@@ -118,7 +126,7 @@ class RequestQueue:
 
     def computes(self, head: RequestHead, keys: Keys) -> bool:
         """Return whether a request is likely to keep a processor busy."""
-        return self._times.is_busy(_client(keys), _path(head))
+        return self._times.is_busy(_client(keys), _path(head)) is True
 
     def note_times(self, head: RequestHead, keys: Keys, processor: float, seconds: float) -> None:
         """Note the processor time that a worker has needed for a request, and the seconds that it has taken."""
@@ -135,17 +143,27 @@ class RequestQueue:
             self.too_late.add()
             self._reject(connection, TOO_LATE)
             return
-        if not self.computes(head, keys):
+        busy = self._times.is_busy(_client(keys), _path(head))
+        if busy is False:
             self._submit(request, None)
             return
         try:
-            with self._lock:
-                place = self._lane.enter(_client(keys), request, request.queued)
+            place = self._enter(request, busy)
         except OverloadedError:
             self._reject(connection, _COMPUTING)
             return
         if place is not None:
             self._submit(request, place)
+
+    def _enter(self, request: QueuedRequest, busy: bool | None) -> _Place:
+        """Return the place of a request that may run at once; otherwise it waits. Raises: OverloadedError."""
+        with self._lock:
+            if busy is None:
+                first = self._firsts.begin(_path(request.received[0]))
+                if first is not None:
+                    return first
+                self.look_at = min(self.look_at, request.queued + LOOK)
+            return self._lane.enter(_client(request.keys), request, request.queued)
 
     def _comes_too_late(self, request: QueuedRequest) -> bool:
         """Return whether the turn of a request is expected after its deadline, so that waiting would be in vain."""
@@ -153,7 +171,7 @@ class RequestQueue:
         deadline = request.deadline if wait else None
         return deadline is not None and request.queued + wait > deadline
 
-    def _submit(self, request: QueuedRequest, place: Pass | None) -> None:
+    def _submit(self, request: QueuedRequest, place: _Place) -> None:
         try:
             job = self._pool.submit_with_keys(request.keys, self._run, request, place)
         except OverloadedError as error:
@@ -173,19 +191,53 @@ class RequestQueue:
         if error is not None:
             self._end(error, request.connection)
 
-    def _leave(self, place: Pass | None) -> None:
-        if place is not None:
-            with self._lock:
+    def _leave(self, place: _Place) -> None:
+        if place is None:
+            return
+        admitted: Iterable[tuple[QueuedRequest, _Place]]
+        with self._lock:
+            if isinstance(place, FirstRequest):
+                self._firsts.end(place)
+                admitted = self._take_judged()
+            else:
                 admitted = self._lane.leave(place, monotonic())
-            for request, place in admitted:
-                try:
-                    self._submit(request, place)
-                except BaseException as error:  # the others go on
-                    self._end(error, request.connection)
+        self._submit_all(admitted)
 
-    def _run(self, request: QueuedRequest, place: Pass | None) -> None:
+    def _take_judged(self) -> list[tuple[QueuedRequest, _Place]]:
+        """Return the waiting requests that may run now, as something has become known of their path."""
+        admitted: list[tuple[QueuedRequest, _Place]] = []
+
+        def may_run(request: QueuedRequest) -> bool:
+            path = _path(request.received[0])
+            busy = self._times.is_busy(_client(request.keys), path)
+            first = self._firsts.begin(path) if busy is None else None
+            if busy is not False and first is None:
+                return False
+            admitted.append((request, first))
+            return True
+
+        self._lane.take_back(may_run)
+        return admitted
+
+    def _submit_all(self, admitted: Iterable[tuple[QueuedRequest, _Place]]) -> None:
+        for request, place in admitted:
+            try:
+                self._submit(request, place)
+            except BaseException as error:  # the others go on
+                self._end(error, request.connection)
+
+    def look(self, now: float) -> None:
+        """Let the requests run that wait for a first one of which enough is known now."""
+        with self._lock:
+            admitted = self._take_judged() if self._firsts.look(now) else []
+            self.look_at = now + LOOK if len(self._firsts) and len(self._lane) else inf
+        self._submit_all(admitted)
+
+    def _run(self, request: QueuedRequest, place: _Place) -> None:
         try:
             now = monotonic()
+            if isinstance(place, FirstRequest):
+                place.start(now)
             if request.queued + self._max_wait <= now:
                 self._reject_one(request, now)
             else:
@@ -210,11 +262,7 @@ class RequestQueue:
             with self._lock:
                 due = self._lane.take_back(lambda request: self._is_due(request, now))
                 admitted = self._lane.pass_long(now)
-            for request, place in admitted:
-                try:
-                    self._submit(request, place)
-                except BaseException as error:  # the others go on
-                    self._end(error, request.connection)
+            self._submit_all(admitted)
             for request in due:
                 self._reject_one(request, now)
                 yield

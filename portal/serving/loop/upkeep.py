@@ -22,6 +22,7 @@ __all__ = ["Upkeep"]
 
 _log = get_logger("portal.serving")
 _SLICE = 0.001  # seconds
+_SWEEP = 0.5  # seconds from one time to the next
 _Step = Callable[[float], Iterable[None] | None]  # gives way after each item of what it returns
 
 
@@ -35,6 +36,7 @@ class Upkeep:
     Attributes:
         guard: counts the times when a step has failed.
         unfinished: whether `go_on` has work to do.
+        due: the moment at which to call `begin`.
 
     Threads: the one that leads the reactor's loop.
     """
@@ -54,6 +56,7 @@ class Upkeep:
         self._end_failed = end_failed
         self._clock = clock
         self.unfinished = False
+        self.due = clock() + _SWEEP
         self._rest: Iterator[None] = iter(())
         self._steps: tuple[_Step, ...] = (
             self._end_overdue,
@@ -67,6 +70,7 @@ class Upkeep:
 
     def begin(self, now: float) -> None:
         """Begin to take the steps, unless earlier ones are not finished."""
+        self.due = self._clock() + _SWEEP
         if not self.unfinished:
             self._rest = self._take_steps(now)
             self.unfinished = True

@@ -7,8 +7,17 @@ from portal.serving.loop.processor_time import BUSY, ProcessorTime
 PATH = ("POST", "/api/report")
 
 
-def test_an_unknown_request_does_not_compute() -> None:
-    assert not ProcessorTime().is_busy("ann", PATH)
+def test_of_an_unknown_path_nothing_is_known() -> None:
+    assert ProcessorTime().is_busy("ann", PATH) is None
+
+
+def test_a_path_is_judged_by_what_is_supposed_until_a_request_has_ended() -> None:
+    times = ProcessorTime()
+    times.suppose(PATH, 2 * BUSY)
+    assert times.is_busy("ann", PATH) is True
+    times.note("ann", PATH, BUSY / 10)
+    assert times.is_busy("ann", PATH) is False
+    assert times.is_busy("bob", PATH) is False
 
 
 def test_the_first_request_of_a_client_counts_as_the_others_of_the_path() -> None:
@@ -48,6 +57,9 @@ def test_a_request_that_becomes_short_is_found_soon() -> None:
 
 def test_the_number_of_averages_is_bounded() -> None:
     times = ProcessorTime(max_keys=10)
+    for number in range(100):
+        times.suppose(("POST", f"/{number}"), BUSY)
+    assert len(times._supposed) <= 10
     for number in range(100):
         times.note(f"client {number}", ("POST", f"/{number}"), BUSY)
     assert len(times._of_clients) <= 10

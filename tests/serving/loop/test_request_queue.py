@@ -12,6 +12,7 @@ import requests
 
 from portal import HTTPPortal, function
 from portal.serving import ServingConfig
+from tests.support.waiting import eventually
 
 
 class Server:
@@ -123,3 +124,43 @@ def test_a_call_that_fails_gives_its_place_back(server: Server) -> None:
     server.portal.apply(function(fail))
     assert [server.call("fail") for _ in range(5)] == [500] * 5
     assert server.is_free()
+
+
+def test_first_requests_that_compute_do_not_all_run_at_once() -> None:
+    server = Server()
+    with server.portal, ThreadPoolExecutor(8) as callers:
+        assert set(callers.map(server.call, ["compute"] * 24)) == {200}
+        assert server.most <= 2  # the first one, and one in the lane
+        assert server.is_free()
+
+
+def test_first_requests_that_wait_run_side_by_side() -> None:
+    together = threading.Barrier(6)
+
+    def meet() -> bool:
+        together.wait(20.0)  # none of them ends before all run
+        return True
+
+    server = Server()
+    with server.portal, ThreadPoolExecutor(6) as callers:
+        server.portal.apply(function(meet))
+        assert set(callers.map(server.call, ["meet"] * 6)) == {200}
+
+
+def test_a_first_request_that_is_rejected_leaves_its_place_to_the_next() -> None:
+    server = Server(max_running_per_function=8, max_running_per_client=8)
+    together = threading.Barrier(9)
+
+    def hold() -> bool:
+        together.wait(20.0)
+        return True
+
+    with server.portal, ThreadPoolExecutor(12) as callers:
+        server.portal.apply(function(hold))
+        held = [callers.submit(server.call, "hold") for _ in range(8)]  # all workers
+        eventually(lambda: together.n_waiting == 8)
+        timed = [callers.submit(server.call, "ping", **{"X-Portal-Timeout": "100"}) for _ in range(3)]
+        assert {one.result(20.0) for one in timed} == {504}
+        together.wait(20.0)
+        assert {one.result(20.0) for one in held} == {200}
+        assert server.call("ping") == 200

@@ -1,0 +1,96 @@
+"""FirstRequests: one request of an unknown path tells what the others will cost."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from portal.serving.loop.first_requests import LOOK, FirstRequests, time_of_thread
+from portal.serving.loop.processor_time import BUSY, ProcessorTime
+
+PATH = ("POST", "/api/report")
+OTHER = ("POST", "/api/other")
+
+
+def started(firsts: FirstRequests, now: float) -> None:
+    first = firsts.begin(PATH)
+    assert first is not None
+    first.start(now)
+
+
+def test_one_request_of_a_path_is_the_first() -> None:
+    firsts = FirstRequests(ProcessorTime())
+    first = firsts.begin(PATH)
+    assert first is not None
+    assert firsts.begin(PATH) is None
+    assert firsts.begin(OTHER) is not None
+    firsts.end(first)
+    assert firsts.begin(PATH) is not None
+
+
+def test_an_end_that_comes_twice_ends_no_other_one() -> None:
+    firsts = FirstRequests(ProcessorTime())
+    first = firsts.begin(PATH)
+    assert first is not None
+    firsts.end(first)
+    assert firsts.begin(PATH) is not None
+    firsts.end(first)
+    assert firsts.begin(PATH) is None
+
+
+@pytest.mark.parametrize(
+    ("spent", "busy"),
+    [(10 * BUSY, True), (BUSY / 2, False), (None, False)],
+    ids=["computes", "waits", "the system does not tell it"],
+)
+def test_a_path_is_judged_while_its_first_request_runs(spent: float | None, busy: bool) -> None:
+    times = ProcessorTime()
+    firsts = FirstRequests(times, lambda thread: None if spent is None else time.thread_time() + spent)
+    started(firsts, 5.0)
+    assert not firsts.look(5.0 + LOOK / 2)
+    assert times.is_busy("ann", PATH) is None
+    assert firsts.look(5.0 + LOOK)
+    assert times.is_busy("ann", PATH) is busy
+    assert len(firsts) == 0
+
+
+def test_a_request_that_waits_for_a_worker_is_not_judged() -> None:
+    firsts = FirstRequests(ProcessorTime())
+    firsts.begin(PATH)
+    assert not firsts.look(1e9)
+    assert len(firsts) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell it")
+def test_the_time_of_another_thread() -> None:
+    found: list[int] = []
+    ready, end = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        while time.thread_time() < 0.02:
+            pass
+        found.append(threading.get_native_id())
+        ready.set()
+        end.wait(20.0)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    assert ready.wait(20.0)
+    spent = time_of_thread(found[0])
+    end.set()
+    thread.join(20.0)
+    assert spent is not None
+    assert 0.02 <= spent < 1.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell it")
+def test_a_thread_that_does_not_exist_has_no_time() -> None:
+    assert time_of_thread(2**22 + 1) is None  # beyond the largest id of Linux
+
+
+def test_other_systems_do_not_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert time_of_thread(threading.get_native_id()) is None

@@ -16,7 +16,7 @@ from ...network.function import service_error
 from ...portal import Resolver
 from ...registry.portals import resolve_first
 from ..resolvers import ResolverTable, one_address
-from .service_proxy import ServiceProxy, service_proxy
+from .service_proxy import ServiceProxy
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -79,7 +79,8 @@ class ResolvedFunctions:
     def service(self, address: Address) -> ServiceProxy:
         """Return the proxy of the service at an address. Raises: RegistryError (not_found)."""
         description, _ = self._describe(address)
-        return service_proxy(address, description, lambda: self._describe(address)[1], self.resolve)
+        reference = None if self._kind is None else (_service_in_this_process, (self._kind, str(address)))
+        return ServiceProxy(address, description, lambda: self._describe(address)[1], self.resolve, reference=reference)
 
     def _describe(self, address: Address) -> tuple[str, dict[str, str]]:
         """Return the description of a service, and that of each of its functions by name."""
@@ -140,6 +141,8 @@ class ResolvingMethods:
     def service(self, address: Address | str) -> ServiceProxy:
         """Return the service at an address as an object: `warehouse.level(sku="PEN")`.
 
+        It can be pickled if the consumer has no settings.
+
         Raises: AddressError; RegistryError (not_found); TransportError when its server cannot be reached.
         """
         return self._resolving().service(one_address(address))
@@ -170,3 +173,8 @@ def _made_once(kind: Any) -> Any:
 def _resolve_in_this_process(kind: type[ResolvingMethods], address: str, returns: Any) -> Any:
     """Return a function that was pickled in another process."""
     return consumer_of_process(kind).resolve(address, returns)
+
+
+def _service_in_this_process(kind: type[ResolvingMethods], address: str) -> ServiceProxy:
+    """Return the proxy of a service that was pickled in another process."""
+    return consumer_of_process(kind).service(address)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from time import monotonic
+from typing import Any
 
 from ..._internal.at_fork import new_lock
 from ...address import Address
-from ...errors import RegistryError
+from ...errors import PortalError, RegistryError
 from ...function import Function
 from ...schema import check_name
 
-__all__ = ["ServiceProxy", "UnknownFunctionError", "service_proxy"]
+__all__ = ["ServiceProxy", "UnknownFunctionError"]
 
 #: Seconds. A younger list of functions is not fetched again for an unknown name: wrong names must not double the load.
 _MIN_AGE = 5.0
@@ -20,6 +24,16 @@ _MIN_AGE = 5.0
 
 class UnknownFunctionError(RegistryError, AttributeError):
     """A function that a service does not have. It is an AttributeError too, as `hasattr` needs."""
+
+
+class _Help:
+    """The docstring of a class, and the help of each instance."""
+
+    def __init__(self, docstring: str | None) -> None:
+        self._docstring = docstring
+
+    def __get__(self, instance: ServiceProxy | None, owner: type | None = None) -> str | None:
+        return self._docstring if instance is None else instance._help()
 
 
 class ServiceProxy:
@@ -30,14 +44,38 @@ class ServiceProxy:
     it, and `warehouse["stock-level"]` one whose name is not an identifier. `dir` and `help` list the functions.
 
     The proxy follows a service that is deployed anew: a function whose schema has changed fetches the new schema. For
-    an unknown name the proxy asks the server again which functions there are.
+    an unknown name the proxy asks the server again which functions there are. It can be pickled if its consumer has no
+    settings.
+
+    Args:
+        address: of the service.
+        description: of the service, for `help`.
+        fetch: returns the description of each function by its name.
+        resolve: returns the function at an address.
+        reference: what `__reduce__` returns, so that another process finds the service again; None if it cannot.
+        clock: the time in seconds.
+
+    Raises: what `fetch` raises.
 
     Threads: any.
     """
 
-    _address: Address
-    _resolve: Callable[[Address], Function]
-    _fetch: Callable[[], Mapping[str, str]]
+    __doc__ = _Help(__doc__)  # `help` of an instance shows its service
+
+    def __init__(
+        self,
+        address: Address,
+        description: str,
+        fetch: Callable[[], Mapping[str, str]],
+        resolve: Callable[[Address], Function],
+        *,
+        reference: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._address = address
+        self._description = description.strip() or f"The service at {address}."
+        self._functions = _Functions(address, fetch, resolve, clock)
+        self._reference = reference
 
     def __getattr__(self, name: str) -> Function:
         if name.startswith("_"):
@@ -46,19 +84,34 @@ class ServiceProxy:
 
     def __getitem__(self, name: str) -> Function:
         """Return the function of a name, or of a name and a version: `level@1`."""
-        functions: _Functions = self.__dict__["_functions"]
-        return functions.get(name)
+        return self._functions.get(name)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate the names of the functions."""
-        functions: _Functions = self.__dict__["_functions"]
-        return iter(sorted(functions.names()))
+        return iter(sorted(self._functions.names()))
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *(name for name in self if name.isidentifier())})
 
     def __repr__(self) -> str:
         return f"<ServiceProxy {self._address}: {', '.join(self)}>"
+
+    def __reduce__(self) -> Any:
+        if self._reference is None:
+            message = (
+                f"the service at {self._address} cannot be pickled, because its consumer has settings; "
+                f"call Consumer.service({str(self._address)!r}) in the other process"
+            )
+            raise pickle.PicklingError(message)
+        return self._reference
+
+    def _help(self) -> str:
+        signatures = self._functions.signatures()
+        rows = [
+            f"{name}{signatures.get(name, '')}\n    {words.strip().partition(chr(10))[0]}".rstrip()
+            for name, words in sorted(self._functions.names().items())
+        ]
+        return "\n\n".join([self._description, "Functions:", *rows])
 
 
 class _Functions:
@@ -86,6 +139,15 @@ class _Functions:
     def names(self) -> Mapping[str, str]:
         """Return the description of each function by its name."""
         return self._described
+
+    def signatures(self) -> dict[str, str]:
+        """Return the signature of each function by its name; none of those that cannot be resolved now."""
+        found = {}
+        with suppress(PortalError):  # each further function would wait for a server that does not respond
+            for name in self._described:
+                with suppress(RegistryError):  # removed since the list was fetched
+                    found[name] = str(inspect.signature(self.get(name)))
+        return found
 
     def get(self, name: str) -> Function:
         found = self._found.get(name)
@@ -117,32 +179,3 @@ class _Functions:
 def _segments(name: str) -> tuple[str, ...]:
     plain, at, version = name.partition("@")
     return (f"{check_name(plain)}{at}{version}",)
-
-
-def service_proxy(
-    address: Address,
-    description: str,
-    fetch: Callable[[], Mapping[str, str]],
-    resolve: Callable[[Address], Function],
-    *,
-    clock: Callable[[], float] = monotonic,
-) -> ServiceProxy:
-    """Return the proxy of a service.
-
-    Args:
-        address: of the service.
-        description: of the service, for `help`.
-        fetch: returns the description of each function by its name.
-        resolve: returns the function at an address.
-        clock: the time in seconds.
-
-    Raises: what `fetch` raises.
-    """
-    functions = _Functions(address, fetch, resolve, clock)
-    rows = [f"{name}\n    {words.strip().partition(chr(10))[0]}" for name, words in sorted(functions.names().items())]
-    words = "\n\n".join([description.strip() or f"The service at {address}.", "Functions:", *rows])
-    # `help` shows the class of an object: each proxy has one, with the words of its service
-    kind = type("ServiceProxy", (ServiceProxy,), {"__doc__": words, "__module__": __name__})
-    proxy: ServiceProxy = kind()
-    proxy.__dict__.update(_functions=functions, _address=address)
-    return proxy

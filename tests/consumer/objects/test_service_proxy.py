@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 import pydoc
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
 
 from portal import Address, Consumer, HTTPPortal, LocalPortal, RegistryError, Service, ValidationError, WebSocketPortal
 from portal import function as make
-from portal.consumer.objects.service_proxy import UnknownFunctionError, service_proxy
+from portal.consumer.objects.service_proxy import ServiceProxy, UnknownFunctionError
 
 
 def level(sku: str) -> int:
@@ -69,9 +72,53 @@ def test_functions_are_attributes(portal: Any, consumer: Consumer) -> None:
 def test_help_lists_the_functions(portal: Any, consumer: Consumer) -> None:
     proxy = consumer.service(portal.apply_service(warehouse()))
     text = pydoc.plain(pydoc.render_doc(proxy))
-    for line in ("The stock of a shop.", "level", "Return how many are in stock.", "Stream article numbers."):
-        assert line in text
+    assert "The stock of a shop." in text
+    for signature, words in (
+        ("level(sku: str) -> int", "Return how many are in stock."),
+        ("skus(number: int) -> collections.abc.Iterator[str]", "Stream article numbers."),
+        ("stock-level(sku: str) -> int", "Return the same by another name."),
+    ):
+        assert f"    {signature}\n        {words}\n" in f"{text}\n"
     assert "More words." not in text
+    assert (ServiceProxy.__doc__ or "").startswith("The functions of a service at an address")
+
+
+def test_help_of_a_service_whose_server_is_gone_lists_names() -> None:
+    with Consumer() as consumer:
+        with HTTPPortal() as http:
+            proxy = consumer.service(http.apply_service(warehouse()))
+        text = pydoc.plain(pydoc.render_doc(proxy))
+    assert "    level\n        Return how many are in stock.\n" in text
+
+
+def test_help_leaves_out_the_signature_of_a_function_that_is_gone() -> None:
+    with LocalPortal() as local, Consumer([local]) as consumer:
+        address = local.apply_service(warehouse(level))
+        proxy = ServiceProxy(address, "", lambda: {"count": "Count.", "level": ""}, consumer.resolve)
+        assert proxy.__doc__ == (
+            f"The service at {address}.\n\nFunctions:\n\ncount\n    Count.\n\nlevel(sku: str) -> int"
+        )
+
+
+def call_level(proxy: ServiceProxy) -> Any:
+    return proxy.level(sku="PEN")
+
+
+def test_a_proxy_is_pickled_as_its_address(consumer: Consumer) -> None:
+    with HTTPPortal() as http:
+        proxy = consumer.service(http.apply_service(warehouse()))
+        again = pickle.loads(pickle.dumps(proxy))
+        assert repr(again) == repr(proxy)
+        assert again.level(sku="PEN") == 3
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            assert pool.submit(call_level, proxy).result(120) == 3
+
+
+def test_a_proxy_of_a_consumer_with_settings_is_not_pickled() -> None:
+    with HTTPPortal() as http, Consumer(auth="t0ken") as consumer:
+        proxy = consumer.service(http.apply_service(warehouse()))
+        with pytest.raises(pickle.PicklingError, match=r"its consumer has settings; call Consumer\.service\("):
+            pickle.dumps(proxy)
 
 
 def test_a_mistake_fails_before_anything_is_sent(portal: Any, consumer: Consumer) -> None:
@@ -131,9 +178,7 @@ def test_an_unknown_name_asks_again_when_the_list_is_old_enough() -> None:
         resolved.append(str(address))
         return level
 
-    proxy = service_proxy(Address.parse("http://h/api/warehouse"), "", fetch, resolve, clock=lambda: now[0])
-    assert proxy.__doc__ is not None
-    assert proxy.__doc__.startswith("The service at http://h/api/warehouse.\n\nFunctions:")
+    proxy = ServiceProxy(Address.parse("http://h/api/warehouse"), "", fetch, resolve, clock=lambda: now[0])
     with pytest.raises(UnknownFunctionError):
         _ = proxy.count
     now[0] = 6.0

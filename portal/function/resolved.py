@@ -123,17 +123,21 @@ class ResolvedFunction(Function[P, R_co], Generic[P, R_co]):
             return items  # type: ignore[no-any-return]
         transfer = self.schema.transfer
         if transfer is not None and (transfer.files or transfer.result):
-            return self._call_with_files(args, kwargs)  # type: ignore[no-any-return]
+            return self.call_with_files(lambda: self._params(args, kwargs))  # type: ignore[no-any-return]
         params, context, run = self._params(args, kwargs), CallContext.for_call(self.timeout), self._run
         sent = self.invoke(params, context) if run is None else run(self, params, context, False)
         result: Any = self._native(sent)
         return result  # type: ignore[no-any-return]
 
-    def _call_with_files(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call it with files as themselves, if its transport carries them; otherwise they are base64."""
+    def call_with_files(self, encode: Callable[[], Mapping[str, Any]]) -> Any:
+        """Call the function with files as themselves, if its transport carries them; otherwise they are base64.
+
+        Args:
+            encode: returns the parameters as JSON data. The codecs of files that it uses know what to make of them.
+        """
         table, run = FileTable(), self._run
         with files_of_call(table) if getattr(self.transport, "carries_files", False) else nullcontext():
-            params = self._params(args, kwargs)
+            params = encode()
             context = CallContext.for_call(self.timeout)
             table.context = CallContext() if gives_json(self._native) else context  # base64 for JSON data
             sent = self.invoke(params, context) if run is None else run(self, params, context, False)

@@ -24,6 +24,7 @@ from portal import (
 )
 from portal.auth import AuthRequest, CredentialSource, FlaskSession, needs_body
 from portal.http import mount
+from portal.schema import Bytes, File
 
 
 @function
@@ -63,6 +64,14 @@ class Shop:
     def lines(self, sku: str) -> Iterator[str]:
         """Stream the lines of an article."""
         yield sku
+
+    def label(self, photo: File, pages: list[File], data: Bytes = b"") -> Bytes:
+        """Return the content of files."""
+        return photo.read() + data
+
+    def scan(self, page: File | None = None) -> File:
+        """Return a file."""
+        return page or File(b"")
 
     def total(self) -> int:
         """Call another function of the service."""

@@ -112,7 +112,7 @@ class _Module:
         lines += docstring(self._words(schema, parameters), "        ")
         members = ", ".join(f"{literal(one.wire_name)}: {one.name}" for one in parameters)
         omitted = [one.wire_name for one in parameters if one.is_omitted]
-        call = "_stream" if schema.streaming else "_call"
+        call = _caller_of(schema)
         arguments = [literal(one.name), f"{{{members}}}", f"returns={result}"]
         arguments += [f"omit={literal(tuple(omitted))}"] if omitted else []
         start = f"        {'' if result == 'None' and not schema.streaming else 'return '}self.{call}("
@@ -180,6 +180,13 @@ def _init(members: Mapping[str, str]) -> list[str]:
     texts = ['message: str = ""', "*", *(f"{name}: {annotation}" for name, annotation in members.items())]
     lines = [*_signature("__init__", texts, "None"), "        super().__init__(message)"]
     return [*lines, *(f"        self.{name}: {annotation} = {name}" for name, annotation in members.items())]
+
+
+def _caller_of(schema: FunctionSchema) -> str:
+    """Return the name of the method of Client that calls a function."""
+    if schema.streaming:
+        return "_stream"
+    return "_call_with_files" if schema.transfer is not None and schema.transfer.files else "_call"
 
 
 def _parameter_text(one: _Parameter) -> str:

@@ -13,8 +13,8 @@ __all__ = ["Names", "class_name", "docstring", "identifier", "is_field_name", "i
 _TYPES = frozenset(("bool", "bytes", "dict", "float", "int", "list", "object", "set", "str", "tuple", "dt", "field"))
 _IMPORTED = frozenset(
     (
-        *("Client", "ClassVar", "Decimal", "Enum", "Fraction", "Iterator", "JSONValue", "Literal", "OMIT", "Path"),
-        *("PortalError", "TypedDict", "NotRequired", "UUID", "dataclass", "declared_error"),
+        *("Bytes", "Client", "ClassVar", "Decimal", "Enum", "File", "Fraction", "Iterator", "JSONValue", "Literal"),
+        *("OMIT", "Path", "PortalError", "TypedDict", "NotRequired", "UUID", "dataclass", "declared_error"),
         *("IPv4Address", "IPv4Interface", "IPv4Network", "IPv6Address", "IPv6Interface", "IPv6Network"),
     )
 )

@@ -31,6 +31,8 @@ _FORMATS = {
         for name in (cls.lower().removesuffix("address"),)
     },
 }
+#: The type of a schema and the word of `x-file` -> annotation.
+_FILES = {("object", "file"): "File", ("string", "bytes"): "Bytes"}
 _SCALARS = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "null": "None"}
 _JSON = "JSONValue"
 _MAX_ANNOTATIONS = 20_000  # in one module; what is beyond them is JSONValue
@@ -117,6 +119,10 @@ class Types:
             self._open.pop()
 
     def _of_type(self, kind: Any, schema: dict[str, Any], root: Any, place: str) -> Annotation:
+        file = _FILES.get((kind, str(schema.get("x-file")))) if isinstance(kind, str) else None
+        if file is not None:
+            self.imports.add(f"from portal.schema import {file}")
+            return Annotation(file)
         if kind == "string":
             if schema.get("contentEncoding") == "base64":
                 return Annotation("bytes")

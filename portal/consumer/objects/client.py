@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...address import Address
+from ...function import ResolvedFunction
 from ...schema import to_builtins
+from ...schema.codecs.files import BYTES, FILE, File, json_of_file
 from ...schema.codecs.scalars import SCALARS
 from ..consumer import Consumer
 from .resolved import consumer_of_process
@@ -39,6 +42,7 @@ class Client:
         self._address = str(self.ADDRESS if address is None else address)
         self._consumer = consumer_of_process(Consumer) if consumer is None else consumer
         self._addresses: dict[str, str] = {}
+        self._functions: dict[str, ResolvedFunction[..., Any]] = {}  # those that take files
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._address}>"
@@ -47,6 +51,19 @@ class Client:
         """Call a function. Parameters in `omit` that are None are left out. Raises portal errors only."""
         result: Any = self._consumer.call_at(self._address_of(name), _json_object(params, omit), returns=returns)
         return result  # type: ignore[no-any-return]
+
+    def _call_with_files(
+        self, name: str, params: dict[str, object], *, returns: TypeForm[T], omit: tuple[str, ...] = ()
+    ) -> T:
+        """Call a function that takes files, which are sent without base64 over HTTP; see `_call`."""
+        function = self._functions.get(name)
+        if function is None:  # two threads may both resolve it; each of them may be used
+            found = self._consumer.resolve(self._address_of(name), returns=returns)
+            function = self._functions[name] = found
+        transfer = function.schema.transfer
+        files = frozenset(dict(transfer.files) if transfer is not None else ())
+        result: T = function.call_with_files(partial(_json_object, params, omit, files))
+        return result
 
     def _stream(
         self, name: str, params: dict[str, object], *, returns: TypeForm[T], omit: tuple[str, ...] = ()
@@ -63,8 +80,25 @@ class Client:
         return found
 
 
-def _json_object(params: dict[str, object], omit: tuple[str, ...]) -> dict[str, Any]:
-    return {name: json_of(value) for name, value in params.items() if value is not None or name not in omit}
+def _json_object(
+    params: dict[str, object], omit: tuple[str, ...], files: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    return {
+        name: _json_of_file(value) if name in files else json_of(value)
+        for name, value in params.items()
+        if value is not None or name not in omit
+    }
+
+
+def _json_of_file(value: Any) -> Any:
+    """Return the value of a parameter that takes files: a File, Bytes, or a list of them.
+
+    The codecs of files return a token where the transport carries them. A file anywhere else is base64.
+    """
+    if isinstance(value, list | tuple):
+        return [_json_of_file(item) for item in value]
+    codec = FILE if isinstance(value, File) else BYTES if isinstance(value, bytes | bytearray) else None
+    return json_of(value) if codec is None or codec.encode is None else codec.encode(value)
 
 
 def json_of(value: Any) -> Any:
@@ -83,6 +117,8 @@ def json_of(value: Any) -> Any:
             if item is not None or "portal.omit" not in field.metadata:
                 found[field.name] = json_of(item)
         return found
+    if kind is File:
+        return json_of_file(value)
     codec = SCALARS.get(kind)
     if codec is None or codec.encode is None:
         # an enumeration, or a class that the module does not have: validation names it if it is not JSON data

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._internal.content import spooled
 from ...errors import ProtocolError
-from ...schema.codecs.files import File, FileTable, current_table
+from ...schema.codecs.files import File, FileTable, current_table, json_of_file
 from ...schema.transfer import Transfer
 from ..messages.multipart import MAX_PARTS, MultipartBody, filename_in
 from ..messages.transfer import encode_transfer
@@ -76,10 +76,7 @@ def receive_file(
         data = table.add(file)
     else:
         data = b64encode(file.read()).decode()
-    if kind == "bytes":
-        return data
-    found = {"data": data, "type": file.type}
-    return found if file.name is None else found | {"name": file.name}
+    return data if kind == "bytes" else json_of_file(file, data)
 
 
 def _limited(pieces: Iterator[bytes], limit: int, request: ClientRequest) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from ..._internal.json_text import BodyDecoder
 from ...context import CallContext
 from ...errors import Fault, ProtocolError, SerializationError, ValidationError
 from ...http11.ranges import Unsatisfiable, read_range
-from ...schema.codecs.files import File, FileTable
+from ...schema.codecs.files import File, FileTable, json_of_file
 from ...schema.jsondata import pointer
 from ...schema.transfer import Transfer
 from ...serving import Request, Response
@@ -97,12 +97,13 @@ def _form_params(
     fields: list[tuple[Part, bytes]] = []
     left = _MAX_FIELD
     for part in parse_parts(content, boundary_of(content_type)):
-        if part.name in transfer.lists and not _is_json_field(part):
+        is_file = part.name in kinds and not _is_json_field(part)
+        if is_file and part.name in transfer.lists:
             _add_to_list(lists, part, content, kinds[part.name], table)
             continue
         if part.name in params:
             raise _sent_twice(part.name, is_list=part.name not in kinds and _is_list(properties.get(part.name)))
-        if part.name in kinds and part.name not in transfer.lists:
+        if is_file:
             file = File.of_content(content, part.start, part.size, name=part.filename, type=part.type)
             params[part.name] = _in_json(file, kinds[part.name], table)
             continue
@@ -142,7 +143,7 @@ def _is_list(schema: object) -> bool:
 
 
 def _is_json_field(part: Part) -> bool:
-    """Return whether a part has a whole list of files as JSON, such as the empty list, which no file can stand for."""
+    """Return whether a part has JSON data in place of files, such as null or the empty list."""
     return part.filename is None and _media_of(part) == JSON
 
 
@@ -192,10 +193,7 @@ def _is_text(schema: Any) -> bool:
 def _in_json(file: File, kind: str, table: FileTable) -> Any:
     """Return the JSON data of a file: a token stands for its content."""
     token = table.add(file, _digest(file) if table.is_stable else None)
-    if kind == "bytes":
-        return token
-    data = {"data": token, "type": file.type}
-    return data if file.name is None else data | {"name": file.name}
+    return token if kind == "bytes" else json_of_file(file, token)
 
 
 def _digest(file: File) -> str:

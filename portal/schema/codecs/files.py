@@ -34,6 +34,7 @@ __all__ = [
     "current_table",
     "file_of_json",
     "files_of_call",
+    "json_of_file",
     "keeping_files",
     "with_base64",
 ]
@@ -271,6 +272,16 @@ def file_of_json(data: Any, kind: str) -> File:
     return File(parse_base64(data)) if kind == "bytes" else _decode_file(data)
 
 
+def json_of_file(file: File, data: str | None = None) -> dict[str, str]:
+    """Return the JSON data that describes a file.
+
+    Args:
+        data: what stands for the content; None for base64.
+    """
+    found = {"data": b64encode(file.read()).decode() if data is None else data, "type": file.type}
+    return found if file.name is None else found | {"name": file.name}
+
+
 def _find(token: str) -> File | None:
     table = _table.get()
     return None if table is None else table.find(token)
@@ -286,9 +297,7 @@ def _decode_file(data: dict[str, Any]) -> File:
 def _encode_file(value: Any) -> Any:
     if not isinstance(value, File):
         return Unencodable(value, expected=File)
-    token = _token_of(value)
-    data = {"data": b64encode(value.read()).decode() if token is None else token, "type": value.type}
-    return data if value.name is None else data | {"name": value.name}
+    return json_of_file(value, _token_of(value))
 
 
 def _decode_bytes(text: str) -> bytes:

@@ -13,9 +13,20 @@ from typing import Any, Literal
 
 import pytest
 
-from portal import Consumer, FunctionSchema, HTTPPortal, PortalError, Service, ValidationError, function
+from portal import (
+    Consumer,
+    FunctionSchema,
+    HTTPPortal,
+    LocalPortal,
+    PortalError,
+    Service,
+    ValidationError,
+    WebSocketPortal,
+    function,
+)
 from portal.cli.stubs.module import Published, client_module
 from portal.examples import orders
+from portal.schema import Bytes, File
 
 
 class Color(Enum):
@@ -64,6 +75,40 @@ def list_(numbers: list[int] = []) -> Iterator[Part | None]:  # noqa: B006
         yield Part(str(number)) if number else None
 
 
+@dataclass
+class Album:
+    """Files in another parameter."""
+
+    name: str
+    cover: File
+
+
+@function(max_body=4096)
+def store(photo: File, raw: Bytes, album: Album, pages: list[File], day: dt.date, more: File | None = None) -> File:
+    """Store files."""
+    content = b"".join([photo.read(), raw[:2], album.cover.read(), *(page.read() for page in pages)])
+    return File(content, name=f"{album.name} {day:%d} {more}", type=photo.type)
+
+
+@function
+def first(data: Bytes) -> Bytes:
+    """Return the first bytes."""
+    return data[:2]
+
+
+@function
+def cover(album: Album) -> Bytes:
+    """Return the content of the cover."""
+    return album.cover.read()
+
+
+@function
+def split(data: Bytes) -> Iterator[Bytes]:
+    """Stream the bytes."""
+    for number in data:
+        yield bytes([number])
+
+
 def load(text: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     module = types.ModuleType("written_client")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -91,6 +136,46 @@ def test_a_client_calls_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
             shop.sell("none")
         assert caught.value.sku == "none"
         assert module.SoldOutToday is SoldOutToday  # this process has the class of the server
+
+
+@pytest.mark.parametrize("portal", [HTTPPortal, LocalPortal, WebSocketPortal])
+def test_a_client_sends_files(portal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service("shop", [store, first, split], description="A shop.")
+    types_of_bodies = []
+
+    def note(request: Any, call_next: Any) -> Any:
+        types_of_bodies.append(request.headers.get("content-type", "").partition(";")[0])
+        return call_next(request)
+
+    options = {"http_middleware": [note]} if portal is HTTPPortal else {}
+    with portal(**options) as published, Consumer() as consumer:
+        module = load(written(service, str(published.apply_service(service))), monkeypatch)
+        shop = module.Shop(consumer=consumer)
+        album = module.Album("summer", File(b"c"))
+        photo = File(b"ab", name="a.png")
+        found = shop.store(photo, bytes(3000), album, [File(b"1"), File(b"2")], dt.date(2026, 1, 3))
+        assert found == File(b"ab\0\0c12", name="summer 03 None", type="image/png")
+        assert shop.first(b"abc") == b"ab"
+        assert list(shop.split(b"ab")) == [b"a", b"b"]
+        with pytest.raises(ValidationError, match="/photo"):
+            shop.store(None, b"", album, [], dt.date(2026, 1, 3))
+    if portal is HTTPPortal:
+        posted = [one for one in types_of_bodies if one]
+        assert posted == ["multipart/form-data", "multipart/form-data", "application/json"]
+
+
+def test_a_function_with_files_calls_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service("shop", [store, cover, split], description="A shop.")
+    with HTTPPortal() as http, Consumer() as consumer:
+        module = load(written(service, str(http.apply_service(service))), monkeypatch)
+        shop = module.Shop(consumer=consumer)
+
+        def relay(photo: File) -> list[str]:
+            album = module.Album("summer", photo)
+            stored = shop.store(photo, b"", album, [photo], dt.date(2026, 1, 3))
+            return [stored.read().decode(), shop.cover(album).decode(), *map(bytes.decode, shop.split(photo.read()))]
+
+        assert consumer.resolve(http.apply(relay))(photo=File(b"ab")) == ["ababab", "ab", "a", "b"]
 
 
 def test_a_client_of_the_example_gives_the_results_of_its_examples(monkeypatch: pytest.MonkeyPatch) -> None:

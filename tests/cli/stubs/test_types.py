@@ -8,6 +8,7 @@ import pytest
 
 from portal.cli.stubs.names import Names
 from portal.cli.stubs.types import Types
+from portal.schema.codecs.files import FILE
 
 POINT = {
     "title": "Point",
@@ -49,6 +50,11 @@ def types() -> Types:
         ({"type": "string", "format": "ipv6network"}, "IPv6Network"),
         ({"type": "string", "format": "email"}, "str"),
         ({"type": "string", "contentEncoding": "base64"}, "bytes"),
+        ({"type": "string", "contentEncoding": "base64", "x-file": "bytes"}, "Bytes"),
+        (FILE.json, "File"),
+        ({"anyOf": [FILE.json, {"type": "null"}]}, "File | None"),
+        ({"type": "array", "items": FILE.json}, "list[File]"),
+        ({"type": "object", "x-file": ["file"]}, "dict[str, JSONValue]"),
         ({"const": "a"}, 'Literal["a"]'),
         ({"enum": ["a", None]}, 'Literal["a", None]'),
         ({"enum": [1.5]}, "JSONValue"),

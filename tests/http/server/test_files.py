@@ -42,6 +42,10 @@ def names(photos: list[File], also: list[Bytes] | None = None, title: str = "") 
     return [[[one.name, one.read().decode()] for one in photos], also and [one.decode() for one in also], title]
 
 
+def pair(one: File, other: File | None = None, raw: Bytes = b"raw") -> list[str | None]:
+    return [one.read().decode(), other and other.read().decode(), raw.decode()]
+
+
 def note(file: File, event: Annotated[str, Header("X-Event")]) -> str:
     return f"{event}: {file.size}"
 
@@ -49,7 +53,7 @@ def note(file: File, event: Annotated[str, Header("X-Event")]) -> str:
 @pytest.fixture
 def http() -> Iterator[HTTPPortal]:
     with HTTPPortal(middleware=[Idempotency()]) as portal:
-        for published in (describe, echo, turn, names, note):
+        for published in (describe, echo, turn, names, pair, note):
             portal.apply(published)
         yield portal
 
@@ -123,6 +127,23 @@ def test_several_parts_of_a_name_are_a_list_of_files(http: HTTPPortal) -> None:
     alone = requests.post(url, data=b"1", headers={"Content-Type": "image/png"}, timeout=30)
     assert alone.status_code == 415
     assert "multipart/form-data or application/json" in alone.json()["detail"]
+
+
+def test_a_field_with_json_is_no_content_of_a_file(http: HTTPPortal) -> None:
+    url = f"{http.base}/pair"
+    as_json = (None, json.dumps({"data": "Mg=="}), "application/json")
+    for parts, expected in (
+        ({"other": (None, "null", "application/json")}, ["1", None, "raw"]),
+        ({"other": as_json, "raw": (None, '"Mw=="', "application/json")}, ["1", "2", "3"]),
+        ({"other": ("a.json", "null", "application/json")}, ["1", "null", "raw"]),
+        ({"other": (None, "null", "text/plain")}, ["1", "null", "raw"]),
+    ):
+        found = requests.post(url, files={"one": ("a", "1")} | parts, timeout=30)
+        assert (found.status_code, found.json()) == (200, expected)
+    with Consumer() as consumer:
+        call = consumer.resolve(url)
+        assert call(one=File(b"1"), other=None) == ["1", None, "raw"]
+        assert call(one=File(b"1"), other=File(b"null", type="application/json")) == ["1", "null", "raw"]
 
 
 def test_the_document_has_a_field_for_several_files(http: HTTPPortal) -> None:

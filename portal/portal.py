@@ -175,9 +175,7 @@ class Portal(Resolver):
         except Exception as error:
             _log.exception("service %s failed to start", service.name)
             message = f"service {service.name} failed to start: {type(error).__name__}: {error}"
-            failure = FunctionError(message, type=type(error).__name__, cause=error)
-            failure.private = True
-            raise failure from error
+            raise FunctionError(message, type=type(error).__name__, private=True, cause=error) from error
 
     def _require_open(self) -> None:
         if self._closed:

@@ -271,7 +271,7 @@ def stop_services(services: Iterable[Service]) -> None:
             _log.exception("service %s failed to stop", one.name)
             errors.append(error)
     if errors:
-        raise errors[0]
+        raise errors.pop(0)  # this frame does not keep what it raises
 
 
 #: Attributes that are no methods of the service: properties, nested classes, and methods of classes in C.

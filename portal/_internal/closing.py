@@ -52,8 +52,11 @@ def run_all(*steps: Callable[[], object], attempts: int = 1) -> None:
                 failure = error
             else:
                 break
-    if failure is not None:
-        raise failure
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        failure = None  # else the exception and this frame refer to each other
 
 
 class ClosingIterator(Iterator[Any]):

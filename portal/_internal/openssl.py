@@ -58,16 +58,19 @@ def repeat_operation(operation: Callable[[_Argument], _Result], argument: _Argum
 
     Threads: the one that made the first attempt.
     """
-    if isinstance(error, NOT_READY):
-        raise error
-    if not isinstance(error, ssl.SSLError):
-        clear_error_queue()
     try:
-        result = operation(argument)
-    except NOT_READY:
-        raise
-    except OSError:
-        raise error from None
-    if not result:
-        raise error
-    return result
+        if isinstance(error, NOT_READY):
+            raise error
+        if not isinstance(error, ssl.SSLError):
+            clear_error_queue()
+        try:
+            result = operation(argument)
+        except NOT_READY:
+            raise
+        except OSError:
+            raise error from None
+        if not result:
+            raise error
+        return result
+    finally:
+        del error  # else the exception and this frame refer to each other

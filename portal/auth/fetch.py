@@ -103,10 +103,8 @@ def _read(response: http.client.HTTPResponse, max_size: int, host: str) -> bytes
 
 def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ssl.SSLContext | None) -> socket.socket:
     """Connect to the first of the host's addresses that accepts a connection."""
-    failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port or (443 if secure else 80), type=socket.SOCK_STREAM
-    ):
+    found = socket.getaddrinfo(host, port or (443 if secure else 80), type=socket.SOCK_STREAM)
+    for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(time_left(deadline))
@@ -115,10 +113,11 @@ def _connect(host: str, port: int | None, secure: bool, deadline: float, tls: ss
                 return sock
             sock.settimeout(time_left(deadline))
             return (tls or ssl.create_default_context()).wrap_socket(sock, server_hostname=host)
-        except OSError as error:
+        except OSError:
             sock.close()
-            failure = error
-    raise failure
+            if left == 1:
+                raise
+    raise OSError(f"{host} has no address")
 
 
 class _Socket(TimedSocket):

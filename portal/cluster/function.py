@@ -126,10 +126,13 @@ def _results(
 ) -> Iterator[Any]:
     with closing(outcomes):
         for request_id, outcome in outcomes:
-            try:
-                result = result_of(function, outcome, request_id)
-            except PortalError as error:
-                if not return_exceptions:
-                    raise
-                result = error
-            yield result
+            yield _result(function, outcome, request_id, return_exceptions)
+
+
+def _result(function: ClusterFunction, outcome: Outcome, request_id: str | None, return_exceptions: bool) -> Any:
+    try:
+        return result_of(function, outcome, request_id)
+    except PortalError as error:
+        if not return_exceptions:
+            raise
+        return error

@@ -208,7 +208,7 @@ def _sent(entries: list[_Entry], submit: Submit) -> _InFlight:
     try:
         return _InFlight(entries, submit(calls), sum(entry.size for entry in entries))
     except PortalError as error:
-        failed: Outcome = ("failed", error)
+        failed: Outcome = ("failed", error.with_traceback(None))  # whose frames refer to it
         return _InFlight([entry if entry.outcome else _Entry(entry.call, failed) for entry in entries], None, 0)
 
 
@@ -220,6 +220,6 @@ def _received(chunk: _InFlight, wait: Wait) -> ChunkResult:
             found, seconds, size = wait(chunk.future)
             received = iter(found)
         except PortalError as error:
-            received = repeat(("failed", error))
+            received = repeat(("failed", error.with_traceback(None)))
     outcomes = [next(received) if entry.outcome is None else entry.outcome for entry in chunk.entries]
     return ChunkResult(outcomes, seconds, size)

@@ -12,7 +12,7 @@ from ..errors import CallTimeout, ConsumerError, PortalError, RateLimitError
 from ..function import Function
 from .group import InstanceGroup
 
-__all__ = ["BalancedCall", "conclude"]
+__all__ = ["BalancedCall", "concerns_group", "group_error"]
 
 _MAX_ROWS = 32  # attempts that an error lists; the number of attempts is bounded elsewhere
 
@@ -64,19 +64,21 @@ class BalancedCall(Call):
             self.rows.append(row)
 
 
-def conclude(call: BalancedCall, error: PortalError) -> PortalError:
-    """Return the error to raise for a call of a group.
+def concerns_group(call: BalancedCall, error: PortalError) -> bool:
+    """Return whether a ConsumerError with all attempts is raised for the last error of a call of a group.
 
-    It is a ConsumerError with all attempts if more than one instance was tried or skipped. It is the error itself where
-    that says more: the deadline is over, the caller cancelled the call, or a function responded with it.
+    That is so if more than one instance was tried or skipped. The error itself is raised where it says more: the
+    deadline is over, the caller cancelled the call, or a function responded with it.
     """
-    group = call.instances
-    error.with_context(explain=group.summary())
-    tried = {row["address"] for row in call.rows}
-    is_of_transport = error.code in _MERGED
+    error.with_context(explain=call.instances.summary())
     is_over = isinstance(error, CallTimeout) and call.context.expired
-    if is_over or not is_of_transport or len(tried) < 2:
-        return error
+    return not is_over and error.code in _MERGED and len({row["address"] for row in call.rows}) > 1
+
+
+def group_error(call: BalancedCall, error: PortalError) -> ConsumerError:
+    """Return the error of a call of a group with all attempts, of which `error` is the last one."""
+    group = call.instances
+    tried = {row["address"] for row in call.rows}
     seen = [*call.rows, *_not_tried(group, tried)]
     deliveries = [row["delivery"] for row in call.rows]
     worst = next((one for one in ("executed", "unknown") if one in deliveries), error.delivery)

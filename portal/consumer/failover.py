@@ -97,7 +97,7 @@ class FailOver:
 
     def run(self, call: BalancedCall, lease: Lease, attempt: Callable[[Call], Any]) -> tuple[Any, Lease]:
         """Make attempts until one succeeds; return its result, and its lease, which is not done yet."""
-        earlier: PortalError | None = None
+        may_have_executed = False
         while True:
             started = monotonic()
             try:
@@ -106,11 +106,10 @@ class FailOver:
                 lease.done(error)
                 following = self._next(call, lease, error, monotonic() - started)
                 if following is None:
-                    if earlier is not None and isinstance(error, TransportError):
-                        error.merge_previous_attempt(earlier)
+                    if isinstance(error, TransportError):
+                        error.merge_previous_attempt(may_have_executed=may_have_executed)
                     raise
-                if earlier is None or not earlier.may_have_executed:
-                    earlier = error
+                may_have_executed |= error.may_have_executed
                 lease = following
             except BaseException as error:
                 lease.done(error)

@@ -234,9 +234,11 @@ class FunctionCache:
                     entries.forget(text)
                     if len(self._missing) >= _MAX_ENTRIES:
                         self._missing.clear()
-                    self._missing[text] = _Missing(error, monotonic() + _MISSING_SECONDS, version, changes)
+                    # A copy: the error refers by its traceback to the frames of the call.
+                    self._missing[text] = _Missing(copy(error), monotonic() + _MISSING_SECONDS, version, changes)
             if lead is not None:
                 flight.fail(error)
+                del flight, lead  # they keep the error, whose traceback has this frame
             raise
         if lead is not None:
             flight.finish(None)

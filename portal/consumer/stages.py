@@ -15,7 +15,7 @@ from ..errors import PortalError, RegistryError
 from ..local.portal import LocalFunction
 from ..resilience.policy import Policy, PolicyState
 from ..resilience.retry import Retry
-from .balanced_call import BalancedCall, conclude
+from .balanced_call import BalancedCall, concerns_group, group_error
 from .balancing.settings import Balancing
 from .failover import FailOver
 from .fallback_call import FallbackCalls
@@ -219,9 +219,8 @@ class Stages:
         try:
             result = call_next(call)
         except PortalError as error:
-            made = conclude(balanced, error)
-            if made is error:
+            if not concerns_group(balanced, error):
                 raise
-            raise made from error
+            raise group_error(balanced, error) from error
         balanced.instances.remember(call.function)
         return result

@@ -154,9 +154,9 @@ class PortalError(Exception):
                 self.context.setdefault(name, value)
         return self
 
-    def merge_previous_attempt(self, earlier: PortalError) -> None:
-        """Add that an earlier attempt of the same call may have run the function, even if this one sent nothing."""
-        if earlier.may_have_executed and not self.may_have_executed:
+    def merge_previous_attempt(self, *, may_have_executed: bool) -> None:
+        """Add whether an earlier attempt of the same call may have run the function, even if this one sent nothing."""
+        if may_have_executed and not self.may_have_executed:
             self.delivery, self.retryable = "unknown", False
             words = "an earlier attempt may have been executed"
             self.hint = f"{self.hint}; {words}" if self.hint else words

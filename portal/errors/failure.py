@@ -44,7 +44,8 @@ def is_raised_by_signal(error: BaseException) -> bool:
     """
     if threading.current_thread() is not threading.main_thread():
         return False
-    trace = error.__traceback__
+    # Not the frame that has caught it. Up to CPython 3.12 a frame keeps its `f_locals`, and so would keep the error.
+    trace = None if error.__traceback__ is None else error.__traceback__.tb_next
     while trace is not None:
         frame = trace.tb_frame
         caller = frame.f_back

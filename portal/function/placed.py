@@ -92,7 +92,10 @@ def invoke_elsewhere(function: Function, runner: Runner, params: Mapping[str, An
     """
     kind, value = run_elsewhere(function, runner, function.parameters.load(params), context)
     if kind == "error":
-        _raise(function, value)
+        try:
+            _raise(function, value)
+        finally:
+            del value  # else the exception and this frame refer to each other
     return value if function.output.plain(value) else function.encode_result(value)
 
 

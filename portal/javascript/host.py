@@ -256,7 +256,7 @@ class CallHost:
             return json.dumps(caller(address, params, context=context), allow_nan=False)
         except PortalError as error:
             message = error.message_for_client(debug=False)
-            self.errors = {**(self.errors or {}), message: error}
+            self.errors = {**(self.errors or {}), message: error.with_traceback(None)}  # whose frames refer to this
             raise EngineError("host", message, name=type(error).__name__) from None
 
     def _grant(self, address: Any) -> Grant:

@@ -142,9 +142,9 @@ class ScriptFunction(Function):
             result = decode_result(reply)
         except EngineError as error:
             self.counts.failed(error.stage)
-            original = host.errors.get(error.message) if host.errors and error.stage == "host" else None
-            if original is not None:  # the script has not caught what its own call raised
-                raise original from None
+            if error.stage == "host" and host.errors and error.message in host.errors:
+                # The script has not caught what its own call raised. This frame does not keep what it raises.
+                raise host.errors.pop(error.message) from None
             if error.stage == "timeout" and context.expired:
                 message = f"{self.name} was stopped at its deadline"
                 raise CallTimeout(message, delivery="executed", timeout=limits.time) from None

@@ -34,8 +34,9 @@ def codec(resolved, args, params):
      return result
     return native(encode(result))
    except PortalError as error:
-    if (sent := fail(error, context)) is not error:
-     raise sent from error
+    if error.sendable() is not error:
+     raise fail(error, context) from error
+    fail(error, context)
     raise
    except BaseException as error:
     if not is_failure(error):

@@ -101,8 +101,9 @@ class LocalFunction(ResolvedFunction):
             result = self._target(**native)
             return result if self._plain_result(result) else found.encode_result(result)
         except PortalError as error:
-            if (sent := self._fail(error, context)) is not error:
-                raise sent from error
+            if error.sendable() is not error:
+                raise self._fail(error, context) from error
+            self._fail(error, context)
             raise
         except BaseException as error:
             if not is_failure(error):

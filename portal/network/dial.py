@@ -31,14 +31,14 @@ def connect_to_host(host: str, port: int, limit: float) -> socket.socket:
     Raises: OSError; UnicodeError for a name that cannot be encoded.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    last: OSError = OSError(f"{host} has no address")
-    for index, (family, _, _, _, address) in enumerate(found):
+    for left, (family, _, _, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         now = monotonic()
         try:
-            return connect_socket(family, address, now + (limit - now) / (len(found) - index))
-        except OSError as error:
-            last = error
-    raise last
+            return connect_socket(family, address, now + (limit - now) / left)
+        except OSError:
+            if left == 1:
+                raise
+    raise OSError(f"{host} has no address")
 
 
 def connect_socket(family: int, address: Any, limit: float) -> socket.socket:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
+from traceback import walk_tb
 from types import TracebackType
 
 from ..address import Address
@@ -32,7 +33,15 @@ from ..portal import is_unstarted
 from .dial import NotSent, StaleConnection
 from .proxies import Proxy
 
-__all__ = ["FAILURES", "Failure", "as_os_error", "as_portal_error", "failure_of", "located_protocol_error"]
+__all__ = [
+    "FAILURES",
+    "Failure",
+    "as_os_error",
+    "as_portal_error",
+    "clear_locals",
+    "failure_of",
+    "located_protocol_error",
+]
 
 #: Hint of an error after which the call must not be sent again by itself.
 MAY_HAVE_RUN = "the call may have been executed"
@@ -186,6 +195,22 @@ def _is_before_sending(traceback: TracebackType | None) -> bool:
             return True
         traceback = traceback.tb_next
     return False
+
+
+def clear_locals(error: BaseException) -> None:
+    """Clear the local variables of the frames of urllib3 that an exception has left, and those that it has followed.
+
+    Some of them are exceptions, and those frames are in their tracebacks. Only the garbage collector would free such a
+    cycle, with the sockets and the request that belong to it.
+    """
+    followed: BaseException | None = error
+    for _ in range(_MAX_DEPTH):
+        if followed is None:
+            return
+        for frame, _ in walk_tb(followed.__traceback__):
+            if frame.f_globals.get("__name__", "").startswith("urllib3."):
+                frame.clear()
+        followed = followed.__cause__ or followed.__context__
 
 
 def as_os_error(error: Exception) -> OSError:

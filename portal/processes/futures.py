@@ -45,11 +45,13 @@ class FutureRunner:
 
         Raises: CallTimeout, CallCancelled, SerializationError; TransportError if the other process ends.
         """
+        return wait_for_job(job, self._submit(job), context, "it may still be running", tells_start=self._tells_start)
+
+    def _submit(self, job: Job) -> Future[Any]:
         try:
-            future = self._executor.submit(job.run, *job.arguments)
+            return self._executor.submit(job.run, *job.arguments)
         except Exception as error:  # the executor is shut down or broken, or the job cannot be sent
             raise failed_job(job, error, sent=False) from error
-        return wait_for_job(job, future, context, "it may still be running", tells_start=self._tells_start)
 
 
 def wait_for_job(
@@ -64,6 +66,18 @@ def wait_for_job(
 
     Raises: CallTimeout, CallCancelled; for what the executor raises, see `failed_job`.
     """
+    ended = _wait(job, future, context, running_on, tells_start)
+    error = ended.exception()
+    if isinstance(error, Exception) and not isinstance(error, PortalError):
+        raise failed_job(job, error, sent=True) from error
+    try:
+        return ended.result()
+    finally:
+        del error, ended, future  # else the exception and this frame refer to each other
+
+
+def _wait(job: Job, future: Future[Any], context: CallContext, running_on: str, tells_start: bool) -> Future[Any]:
+    """Return a future that has the outcome of another one, as `wait_for_job` waits for it."""
     ended: Future[Any] = PoolFuture()
 
     def cancel() -> None:
@@ -72,10 +86,9 @@ def wait_for_job(
     future.add_done_callback(lambda done: _pass_on(done, ended))
     context.on_cancel(cancel)
     try:
-        return ended.result(context.remaining())
-    except FutureTimeout as error:
-        if ended.done() and not ended.cancelled() and ended.exception() is error:  # of the executor, such as a network
-            raise failed_job(job, error, sent=True) from error
+        ended.exception(context.remaining())
+        return ended
+    except FutureTimeout:
         waited = future.cancel() and tells_start
         raise late_job(job, context, started="" if waited else running_on) from None
     except CancelledError:
@@ -83,10 +96,6 @@ def wait_for_job(
             raise cancelled_job(context, started=not (future.cancel() and tells_start)) from None
         message = f"{job.name} was cancelled by its executor, such as a Dask cluster that has lost its scheduler"
         raise TransportError(message) from None
-    except PortalError:
-        raise
-    except Exception as error:
-        raise failed_job(job, error, sent=True) from error
     finally:
         context.forget(cancel)
 
@@ -94,7 +103,7 @@ def wait_for_job(
 def _pass_on(done: Future[Any] | None, ended: Future[Any]) -> None:
     """Give `ended` the outcome of the job, or cancel it, whichever comes first."""
     with suppress(Exception):  # InvalidStateError: the other one came first
-        if done is None or done.cancelled():
+        if done is None or done.cancelled() or isinstance(done.exception(), CancelledError):
             ended.cancel()
         elif (error := done.exception()) is not None:
             ended.set_exception(error)

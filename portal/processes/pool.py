@@ -213,17 +213,15 @@ class ProcessPool:
 
     def _start(self) -> None:
         process: WorkerProcess | None = None
-        failure: Exception | None = None
         try:
             process = WorkerProcess(self._start_timeout)
         except Exception as error:
-            failure = error
+            with self._changed:
+                self._failure = (monotonic(), error)
             raise
         finally:
             with self._changed:
                 self._starting.discard(threading.current_thread())
-                if failure is not None:
-                    self._failure = (monotonic(), failure)
                 if process is not None and not self._closed:
                     self._processes.add(process)
                     self._idle.append(process)

@@ -94,16 +94,13 @@ class Chaos:
             raise self._failure(call)
         if not drops:
             return call_next(call)
-        lost = TransportError(
-            f"the response of {call.function.name} was lost", hint="chaos: the call was executed", address=call.address
-        )
         try:
             result = call_next(call)
         except PortalError as error:
-            raise lost from error
+            raise _lost(call) from error
         if call.streaming:
-            return _lose_first(result, lost, call.function.name)
-        raise lost
+            return _lose_first(result, call)
+        raise _lost(call)
 
     def _draw(self) -> tuple[bool, bool, bool]:
         with self._lock:
@@ -140,12 +137,17 @@ class Chaos:
             return dict(self._counts)
 
 
-def _lose_first(items: Iterator[Any], lost: TransportError, name: str) -> Iterator[Any]:
+def _lost(call: Call) -> TransportError:
+    words = f"the response of {call.function.name} was lost"
+    return TransportError(words, hint="chaos: the call was executed", address=call.address)
+
+
+def _lose_first(items: Iterator[Any], call: Call) -> Iterator[Any]:
     """Run a stream to its first item, and lose that."""
     try:
         for _ in items:
             break
         yield from ()  # makes this a stream
-        raise lost
+        raise _lost(call)
     finally:
-        close_and_log(items, f"the stream of {name}")
+        close_and_log(items, f"the stream of {call.function.name}")

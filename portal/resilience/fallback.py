@@ -96,25 +96,33 @@ class Fallback:
         try:
             result = call_next(call)
         except PortalError as error:
-            return self._replace(call, error)
-        return _FallbackStream(self._replace, call, iter(result)) if call.streaming else result
+            if not self.replaces(call, error):
+                raise
+            return self.replace(call, error)
+        return _FallbackStream(self, call, iter(result)) if call.streaming else result
 
-    def _replace(self, call: Call, error: PortalError) -> Any:
+    def replaces(self, call: Call, error: PortalError) -> bool:
+        """Return whether something else is returned for a call that has failed."""
         if call.context.cancelled or not self._on(error):
-            raise error
+            return False
+        return self._address is None or self._caller is not None
+
+    def replace(self, call: Call, error: PortalError) -> Any:
+        """Return what stands for the result of a call. Raises: `error` if the address of the fallback fails, too."""
         self._used.add()
         _log.info("%s failed (%s); its fallback is used", call.function.name, error.code)
         if self._function is not None:
             return self._function(call, error)
         if self._address is None:
             return copy_json(self._value)
-        if self._caller is None:
-            raise error
+        assert self._caller is not None
         try:
             return self._caller(self._address, call.params, call.context, call.streaming)
         except PortalError as failure:
             error.context["fallback"] = f"{self._address}: {failure.code}"
             raise error from failure
+        finally:
+            del error  # else the exception and this frame refer to each other
 
     def stats(self) -> dict[str, int]:
         """Return how often the fallback was used."""
@@ -127,11 +135,11 @@ class _FallbackStream(ClosingIterator):
     Threads: one at a time.
     """
 
-    __slots__ = ("_at_start", "_call", "_replace")
+    __slots__ = ("_at_start", "_call", "_fallback")
 
-    def __init__(self, replace: Callable[[Call, PortalError], Any], call: Call, items: Iterator[Any]) -> None:
+    def __init__(self, fallback: Fallback, call: Call, items: Iterator[Any]) -> None:
         super().__init__(items)
-        self._replace = replace
+        self._fallback = fallback
         self._call = call
         self._at_start = True
 
@@ -140,7 +148,7 @@ class _FallbackStream(ClosingIterator):
         try:
             return super().__next__()
         except PortalError as error:
-            if not at_start:
+            if not at_start or not self._fallback.replaces(self._call, error):
                 raise
-            self._items = iter(self._replace(self._call, error))
+            self._items = iter(self._fallback.replace(self._call, error))
         return super().__next__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from copy import copy
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple
@@ -133,15 +134,18 @@ class Hedge:
             return call_next(call)
         durations = self._durations.get(self._key(call))
         race = _Race(call, call_next, self._workers, self._clock)
-        if not race.start():
-            return call_next(call)
         try:
-            winner = self._run(race, call, self.delay_of(call))
+            winner = self._run(race, call, self.delay_of(call)) if race.start() else None
         finally:
-            race.cancel_losers()
+            race.end()
+        if winner is None:
+            return call_next(call)
         call.function, call.address = winner.branch.function, winner.branch.address
         if winner.error is not None:
-            raise winner.error
+            try:
+                raise winner.error
+            finally:
+                del winner  # else the exception and this frame refer to each other
         durations.add(winner.duration)
         if winner.branch is not race.branches[0]:
             self._counts.won()
@@ -224,10 +228,11 @@ class _Race:
         self._call_next = call_next
         self._workers = workers
         self._clock = clock
-        self._outcomes: SimpleQueue[_Outcome | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[_Outcome | None] | None = SimpleQueue()  # None once the call has ended
         self.branches: list[Call] = []
         self.running = 0
-        call.context.on_cancel(lambda: self._outcomes.put(None))
+        self._on_cancel = partial(self._outcomes.put, None)
+        call.context.on_cancel(self._on_cancel)
 
     def start(self) -> bool:
         """Start one more branch. Return False if no thread is free."""
@@ -247,18 +252,25 @@ class _Race:
 
     def _make(self, branch: Call) -> None:
         started = self._clock()
-        result, failure = None, None
         try:
             result = self._call_next(branch)
         except BaseException as error:  # the caller raises it
-            failure = error
-        self._outcomes.put(_Outcome(branch, self._clock() - started, result, failure))
+            self._add(_Outcome(branch, self._clock() - started, None, error))
+        else:
+            self._add(_Outcome(branch, self._clock() - started, result, None))
+
+    def _add(self, outcome: _Outcome) -> None:
+        """Add an outcome; drop that of a loser, whose error has a traceback with frames that refer to this object."""
+        outcomes = self._outcomes
+        if outcomes is not None:
+            outcomes.put(outcome)
 
     def wait(self, delay: float | None) -> _Outcome | None:
         """Return the next outcome; None if there is none within the delay.
 
         Raises: CallTimeout at the deadline of the call; CallCancelled.
         """
+        assert self._outcomes is not None
         context: CallContext = self._call.context
         left = context.remaining()
         if delay is not None and left is not None and delay >= left:
@@ -274,7 +286,9 @@ class _Race:
         self.running -= 1
         return ended
 
-    def cancel_losers(self) -> None:
-        """Cancel every branch; for those that have ended this does nothing."""
+    def end(self) -> None:
+        """Take no more outcomes, and cancel every branch; for those that have ended this does nothing."""
+        self._outcomes = None
+        self._call.context.forget(self._on_cancel)
         for branch in self.branches:
             branch.context.cancel()

@@ -147,7 +147,7 @@ class Retry:
         Raises: the error of the last attempt.
         """
         tokens = self.tokens_of(call)
-        earlier: PortalError | None = None
+        may_have_executed = False
         backoffs = made  # attempts since the last error that said when to try again
         while True:
             made += 1
@@ -156,37 +156,38 @@ class Retry:
                 result = attempt()
             except PortalError as error:
                 error.context["attempts"] = made
-                if earlier is not None and isinstance(error, TransportError):
-                    error.merge_previous_attempt(earlier)
-                if earlier is None or not earlier.may_have_executed:
-                    earlier = error
+                if isinstance(error, TransportError):
+                    error.merge_previous_attempt(may_have_executed=may_have_executed)
+                may_have_executed |= error.may_have_executed
                 asked = _retry_after(error)
                 backoffs = 1 if asked else backoffs
-                self._wait_or_raise(call, error, made, tokens, asked + self._backoff(backoffs))
+                if not self._wait(call, error, made, tokens, asked + self._backoff(backoffs)):
+                    raise
                 backoffs = 0 if asked else backoffs
             else:
                 tokens.succeed()
                 return result
 
-    def _wait_or_raise(self, call: Call, error: PortalError, made: int, tokens: RetryTokens, seconds: float) -> None:
-        """Wait until the next attempt, or raise the error if there must not be one."""
+    def _wait(self, call: Call, error: PortalError, made: int, tokens: RetryTokens, seconds: float) -> bool:
+        """Wait until the next attempt. Return False if there must not be one. Raises: CallCancelled."""
         context = call.context
         is_temporary = not context.cancelled and self._is_temporary(error, context)
         if is_temporary or _says_no(error):
             tokens.fail()
         if made >= self._attempts or not is_temporary or not _is_safe(error, call):
-            raise error
+            return False
         late = context.deadline is not None and self._clock() + seconds >= context.deadline
         if late or seconds > self._max_wait:
-            raise error
+            return False
         if not tokens.allow_retry():
             error.context["retry_budget"] = "spent"
-            raise error
+            return False
         _log.debug("%s failed (%s); attempt %d in %.3f s", call.function.name, error.code, made + 1, seconds)
         self._sleep(seconds, context)
         if context.cancelled:
             facts = {"request_id": context.request_id, "attempts": made}
             raise CallCancelled("the caller cancelled the call between two attempts", context=facts, cause=error)
+        return True
 
     def _is_temporary(self, error: PortalError, context: CallContext) -> bool:
         if isinstance(error, _NEVER) or _says_no(error):

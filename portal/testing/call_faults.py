@@ -76,14 +76,14 @@ class CallFaults:
                 raise _named(fault.error, call.function.name)
         if not any(fault.drops for fault in drawn):
             return call_next(call)
-        lost = TransportError(f"the response of {call.function.name} was lost", hint="the call was executed")
+        name = call.function.name
         try:
             result = call_next(call)
         except PortalError as error:
-            raise lost from error
+            raise _lost(name) from error
         if not call.streaming:
-            raise lost
-        return _lose(result, lost, call.function.name)
+            raise _lost(name)
+        return _lose(result, name)
 
     def _draw(self) -> list[_Fault]:
         faults = self._faults
@@ -108,13 +108,17 @@ def _wait(context: CallContext, delay: float, name: str) -> None:
     context.check()
 
 
-def _lose(items: Iterator[Any], lost: TransportError, name: str) -> Iterator[Any]:
+def _lost(name: str) -> TransportError:
+    return TransportError(f"the response of {name} was lost", hint="the call was executed")
+
+
+def _lose(items: Iterator[Any], name: str) -> Iterator[Any]:
     """Run a stream to its first item, and lose that."""
     try:
         for _ in items:
-            raise lost
+            break
         yield from ()  # makes this a stream
-        raise lost
+        raise _lost(name)
     finally:
         close_and_log(items, f"the stream of {name}")
 

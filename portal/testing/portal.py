@@ -257,19 +257,26 @@ class TestingPortal(LocalPortal):
 
     def _record_stream(self, record: RecordedCall, source: Iterator[Any]) -> Iterator[Any]:
         items: list[Any] = []
-        failure: BaseException | None = None
         try:
             for item in source:
                 items.append(snapshot(item))
                 yield item
         except Exception as error:
-            failure = error
+            self._end_record(record, items, error)
             raise
+        except BaseException:
+            self._end_record(record, items)
+            raise
+        else:
+            self._end_record(record, items)
         finally:
-            ended = replace(record, result=items, error=failure, duration=self._clock() - record.started)
-            with self._history_lock:
-                self._records = [ended if one is record else one for one in self._records]
             close_and_log(source, f"the stream of {record.name}")
+
+    def _end_record(self, record: RecordedCall, items: list[Any], error: Exception | None = None) -> None:
+        """Keep the end of a stream in its place in the history."""
+        ended = replace(record, result=items, error=error, duration=self._clock() - record.started)
+        with self._history_lock:
+            self._records = [ended if one is record else one for one in self._records]
 
     def _keep(self, record: RecordedCall) -> None:
         with self._history_lock:

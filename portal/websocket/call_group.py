@@ -57,13 +57,14 @@ def call_together(
     Raises: CallCancelled.
     """
     group = _Group(link, context)
-    context.on_cancel(group.give_up)
+    give_up = group.give_up  # a bound method is another object each time
+    context.on_cancel(give_up)
     try:
         group.start(params, make)
         group.wait()
     finally:
-        group.give_up()
-        context.forget(group.give_up)
+        give_up()
+        context.forget(give_up)
     if context.cancelled:
         raise cancelled_error(context)
     for number, outcome in group.outcomes.items():
@@ -114,7 +115,7 @@ class _Group:
             except PortalError as error:
                 if self.started.pop(number, None) is not None:
                     break
-                self.outcomes[number] = error  # of the parameters
+                self.outcomes[number] = error.with_traceback(None)  # of the parameters
                 continue
             size += len(exchange.text) or _UNKNOWN
             if size >= _MAX_BYTES:

@@ -12,8 +12,12 @@ from portal import (
     TransportError,
     ValidationError,
 )
-from portal.consumer.balanced_call import conclude
+from portal.consumer.balanced_call import BalancedCall, concerns_group, group_error
 from tests.support.scripted_calls import NOT_SENT, UNKNOWN, Calls, charge, level, script
+
+
+def conclude(call: BalancedCall, error: PortalError) -> PortalError:
+    return group_error(call, error) if concerns_group(call, error) else error
 
 
 def test_the_error_lists_each_attempt() -> None:

@@ -223,13 +223,13 @@ def test_delivery_tells_whether_the_function_ran() -> None:
 @pytest.mark.parametrize("earlier", ["unknown", "executed"])
 def test_an_earlier_attempt_is_merged(earlier: Delivery) -> None:
     error = TransportError("no connection", delivery="not_sent", hint="is it running?")
-    error.merge_previous_attempt(PortalError(delivery="not_sent"))
+    error.merge_previous_attempt(may_have_executed=False)
     assert (error.delivery, error.retryable, error.hint) == ("not_sent", True, "is it running?")
-    error.merge_previous_attempt(PortalError(delivery=earlier))
+    error.merge_previous_attempt(may_have_executed=PortalError(delivery=earlier).may_have_executed)
     assert (error.delivery, error.retryable) == ("unknown", False)
     assert str(error) == "no connection; is it running?; an earlier attempt may have been executed"
     ran = PortalError("ran", delivery="executed")
-    ran.merge_previous_attempt(error)
+    ran.merge_previous_attempt(may_have_executed=True)
     assert (ran.delivery, ran.hint) == ("executed", "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -255,16 +255,22 @@ def _is_limited(outcome: Any) -> bool:
 
 
 def _ended_with(future: Future[Any]) -> Any:
-    """Return the result of a future that has ended, or its exception: a result is data."""
-    try:
-        return future.result()
-    except CancelledError:
+    """Return the result of a future that has ended, or its exception: a result is data.
+
+    An exception is not raised here. Its traceback would refer to this frame and its callers, which keep the exception.
+    """
+    if future.cancelled():
         return CallCancelled("the call was cancelled before it started")
-    except Exception as error:
-        return error
+    error = future.exception()
+    if error is None or not isinstance(error, Exception):
+        return future.result()
+    return error
 
 
 def _outcome(outcome: Any, return_exceptions: bool) -> Any:
     if isinstance(outcome, Exception) and not return_exceptions:
-        raise outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # else the exception and this frame refer to each other
     return outcome

@@ -68,15 +68,15 @@ def _loaded(results: Iterator[Any], returns: Any, name: str, return_exceptions: 
     schema = Schema.of(returns)
     try:
         for one in results:
-            if isinstance(one, PortalError):
-                yield one
-                continue
-            try:
-                loaded = load_result(one, returns, name, schema)
-            except PortalError as error:
-                if not return_exceptions:
-                    raise
-                loaded = error
-            yield loaded
+            yield one if isinstance(one, PortalError) else _load(one, returns, name, schema, return_exceptions)
     finally:
         close_resource(results)
+
+
+def _load(result: Any, returns: Any, name: str, schema: Schema, return_exceptions: bool) -> Any:
+    try:
+        return load_result(result, returns, name, schema)
+    except PortalError as error:
+        if not return_exceptions:
+            raise
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...auth.credentials import Credential
 from .request import ClientRequest, ClientResponse, SendsRequests
-from .result import read_error
+from .result import error_from, read_response
 
 __all__ = ["AuthenticatingTransport"]
 
@@ -35,11 +35,11 @@ class AuthenticatingTransport:
         response = self._transport.send(request.with_headers(headers))
         if response.status != 401:
             return response
-        rejection = read_error(response, request, self._max_size)
+        received = read_response(response, request, self._max_size)
         # A function may pass on a 401 of its own. It has run, and a new credential would run it again.
-        if rejection.executed or not credential.rejected(address):
-            raise rejection
+        if error_from(received, address).executed or not credential.rejected(address):
+            raise error_from(received, address)
         renewed = credential.headers(address, deadline)
         if renewed == headers:
-            raise rejection
+            raise error_from(received, address)
         return self._transport.send(request.with_headers(renewed))

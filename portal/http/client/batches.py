@@ -109,7 +109,7 @@ class JSONRPCBatches:
             try:
                 texts.append((number, self._encode(function, one, context)))
             except PortalError as error:  # of the parameters, which are not sent
-                outcomes[number] = error
+                outcomes[number] = error.with_traceback(None)  # whose frames refer to `outcomes`
         for group in _groups(texts):
             if len(group) > 1:
                 self._send(function, group, context, outcomes)

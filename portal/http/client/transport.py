@@ -67,18 +67,20 @@ class HTTPTransport:
                 return abortable_exchange(connection, data, context, request.pieces())
             return connection.exchange(data, deadline, request.pieces())
         except OSError as error:
-            failure = as_portal_error(error, address, context, proxy)
+            if isinstance(error, PortalError):
+                raise
             if request.repeatable and isinstance(error, StaleConnection) and not context.expired:
-                return self._send_again(request, failure)
-            raise failure from error
+                first = as_portal_error(error, address, context, proxy)
+                return self._send_again(request, may_have_executed=first.may_have_executed)
+            raise as_portal_error(error, address, context, proxy) from error
         except ProtocolError as error:
             raise located_protocol_error(error, address) from error
 
-    def _send_again(self, request: ClientRequest, first: PortalError) -> ClientResponse:
+    def _send_again(self, request: ClientRequest, *, may_have_executed: bool) -> ClientResponse:
         try:
             return self.send(request._replace(repeatable=False))
         except TransportError as error:
-            error.merge_previous_attempt(first)
+            error.merge_previous_attempt(may_have_executed=may_have_executed)
             raise
 
     def identity(self, address: Address) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._internal.at_fork import new_lock, renew_after_fork
 from ...network.dial import NotSent, ProxyRefused
-from ...network.error_mapping import as_os_error
+from ...network.error_mapping import as_os_error, clear_locals
 from ...network.problem import PROBLEM
 from ...network.proxies import Proxy
 from ...network.tls import ClientTLS
@@ -49,6 +49,9 @@ class Urllib3Response:
                 yield piece
                 clear_error_queue()  # the caller may have left errors of a TLS connection of its own
         except (HTTPError, OSError) as error:
+            clear_locals(error)
+            if as_os_error(error) is error:
+                raise
             raise as_os_error(error) from error
         if self._response.length_remaining:
             raise ConnectionResetError("the connection closed before the end of the response")
@@ -117,10 +120,12 @@ class Urllib3Transport:
                 decode_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            mapped = as_os_error(error)
-            if isinstance(mapped, NotSent) and deadline is not None and monotonic() >= deadline:
+            clear_locals(error)
+            if deadline is not None and monotonic() >= deadline and isinstance(as_os_error(error), NotSent):
                 raise TimeoutError("the deadline has passed") from None  # as on a plain connection
-            raise mapped from error
+            if as_os_error(error) is error:
+                raise
+            raise as_os_error(error) from error
         finally:
             REQUEST_LIMITS.reset(token)
         return _require_forwarded(Urllib3Response(response), proxy)

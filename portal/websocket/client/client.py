@@ -263,7 +263,7 @@ class WebSocketClient:
         finally:
             context.forget(give_up)  # it refers to the context, and only the garbage collector would free both
         if exchange.error is not None:
-            raise self._located(exchange.error, context, address)
+            raise self._located(exchange.take_error(), context, address)
         return exchange.result
 
     def _start(self, exchange: Exchange, address: Address, *, is_base: bool = False) -> Link:
@@ -382,8 +382,7 @@ class _Items(ClosingIterator):
                 return item
             if exchange.finished:
                 if exchange.error is not None:
-                    error, exchange.error = exchange.error, None
-                    raise self._client._located(error, exchange.context, self._address)
+                    raise self._client._located(exchange.take_error(), exchange.context, self._address)
                 break
             self._client._wait(exchange, self._link, self._address)
         raise StopIteration

@@ -131,11 +131,10 @@ class Dialer:
             raise
         except (OSError, UnicodeError) as error:
             _close(sock)
-            wrapped = error if isinstance(error, NotSent) else NotSent(str(error))
-            if wrapped is not error:
-                wrapped.__cause__ = error
+            if proxy is None:
+                raise as_portal_error(_as_not_sent(error), address, CallContext()) from error
             # A proxy that refuses tells nothing of the server; see `is_refused`.
-            raise as_portal_error(wrapped, address, CallContext(), proxy) from (error if proxy is None else wrapped)
+            raise as_portal_error(_as_not_sent(error), address, CallContext(), proxy) from _as_not_sent(error)
         except BaseException:
             _close(sock)
             raise
@@ -182,6 +181,14 @@ class Dialer:
         frames = FrameProtocol("client", max_message=self._max_message_size, deflate=agreed.deflate)
         sock.setblocking(False)
         return Dialed(sock, frames, rest, _base_of(head, address.segments), headers)
+
+
+def _as_not_sent(error: Exception) -> NotSent:
+    if isinstance(error, NotSent):
+        return error
+    wrapped = NotSent(str(error))
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def _target_of(address: Address) -> str:

@@ -119,6 +119,7 @@ class Control(Sendable):
         return _with_name(self, self._named, base)
 
     def finish(self, result: JSONValue, error: PortalError | None) -> None:
+        self.call = None  # which refers to this object
         self._callback(result, error)
 
 
@@ -180,6 +181,12 @@ class Exchange(Sendable):
             self.result, self.error, self.finished = result, error, True
             self.call = None  # which refers to this object
             self._done.release()
+
+    def take_error(self) -> PortalError:
+        """Return the error to raise it. It is not kept, as the frames that raise it refer to this object."""
+        error, self.error = self.error, None
+        assert error is not None
+        return error
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end. Return whether it has come."""

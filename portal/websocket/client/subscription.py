@@ -16,6 +16,7 @@ from ..._internal.json_text import JSONObject, JSONValue
 from ...address import Address
 from ...errors import CallTimeout, OverloadedError, PortalError
 from ..events import EventReceived, GapReceived
+from .failures import copy_error
 
 __all__ = ["Event", "Gap", "SlowReader", "Subscription", "is_position"]
 
@@ -181,7 +182,7 @@ class Subscription(Generic[T]):
         with self._changed:
             done = self._changed.wait_for(lambda: self._begun or self._ended, timeout)
             if self._error is not None and not self._begun:
-                raise self._error
+                raise copy_error(self._error, sent=False)
             return done
 
     def close(self) -> None:
@@ -221,7 +222,7 @@ class Subscription(Generic[T]):
             return gap
         if not self._items:
             if self._error is not None:
-                raise self._error
+                raise copy_error(self._error, sent=False)
             return None
         waiting = self._items.popleft()
         while waiting.item is None:

@@ -69,7 +69,7 @@ class Authentication:
             chain = _around(layer, chain)
         response = chain(request)
         if failed:
-            raise failed[0]
+            raise failed.pop()  # this frame does not keep what it raises
         if not found:
             raise AuthorizationError(f"the handshake was rejected with status {response.status}")
         return found[0]

@@ -116,11 +116,10 @@ class Calls:
                 self._dispatch(peer, call, entry, keys, running, held, reply)
             return True
         except PortalError as error:
-            failure = error
+            fail(peer, call, error, context, reply)
         except Exception as error:
             _log.exception("handling %s failed", shorten(call.method))
-            failure = PortalError("internal error", cause=error)
-        fail(peer, call, failure, context, reply)
+            fail(peer, call, PortalError("internal error", cause=error), context, reply)
         return False
 
     def _identify(self, peer: Caller, call: IncomingCall, context: CallContext, held: HeldKeys | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from ..._internal.background import run_apart
@@ -171,10 +172,9 @@ class StreamWork:
                     return False
                 self._peer.send_item(self._call, item)
         except BaseException as error:  # likewise SystemExit: the client waits for an end
-            failure = error if isinstance(error, PortalError) else PortalError("internal error", cause=error)
-            if failure is not error:
+            if not isinstance(error, PortalError):
                 _log.exception("sending a stream failed")
-            run_all(lambda: self._end(failure), attempts=2)
+            run_all(partial(self._end, _as_portal_error(error)), attempts=2)
         return False
 
     def _has_room(self) -> bool:
@@ -205,8 +205,7 @@ class StreamWork:
         try:
             self._peer.run_in_worker(self._kind, self._keys, self)
         except BaseException as error:  # nobody else would go on with it
-            failure = error if isinstance(error, PortalError) else PortalError("internal error", cause=error)
-            run_all(lambda: self._end_apart(failure), attempts=2)
+            run_all(partial(self._end_apart, _as_portal_error(error)), attempts=2)
 
     def reject(self, error: OverloadedError) -> None:
         """End the stream, as no worker is free to go on with it."""
@@ -214,3 +213,7 @@ class StreamWork:
 
     def _end_apart(self, error: PortalError) -> None:
         run_apart("portal-stream-end", self._end, error)  # closing it runs code of the function
+
+
+def _as_portal_error(error: BaseException) -> PortalError:
+    return error if isinstance(error, PortalError) else PortalError("internal error", cause=error)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...._internal.conditions import Condition
 from ....errors import CallCancelled
-from ....network.error_mapping import as_os_error
+from ....network.error_mapping import as_os_error, clear_locals
 from ...messages.multipart import MultipartBody
 from ..request import ClientRequest
 from .abandoned_exchanges import AbandonedExchanges
@@ -64,7 +64,6 @@ class SessionExchange:
         Args:
             send: sends the request and returns the response, whose body has not been read.
         """
-        error: BaseException | None = None
         try:
             if not self._given_up:
                 response = send()
@@ -72,10 +71,16 @@ class SessionExchange:
                     self._hand_over(response)
                 finally:
                     response.close()
-        except BaseException as failure:  # the caller that waits gets it
-            error = failure
+        except BaseException as error:  # the caller that waits gets it
+            clear_locals(error)
+            self._end(error)
+        else:
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
         with self._changed:
-            self._error, self._ended = error, True
+            self._error = None if self._given_up else error
+            self._ended = True
             if self._counted:
                 self._abandoned.end()
             self._changed.notify_all()
@@ -106,7 +111,15 @@ class SessionExchange:
             while not self._has_head and not self._ended:
                 self._wait()
             if self._error is not None and not self._has_head:
-                raise self._error
+                self._raise_error()
+
+    def _raise_error(self) -> NoReturn:
+        """Raise the error of the session. It is not kept, as the frames of its traceback refer to this object."""
+        assert self._error is not None
+        try:
+            raise self._error
+        finally:
+            self._error = _incomplete()
 
     def _wait(self) -> None:
         """Wait for a change. At the deadline, and at an exception of a signal's handler, give the exchange up."""
@@ -134,15 +147,25 @@ class SessionExchange:
                     self._wait()
                 if not self._pieces:
                     if self._error is not None:
-                        raise _as_os_error(self._error) from self._error
+                        self._raise_os_error()
                     return
                 piece = self._pieces.popleft()
                 self._changed.notify_all()
             yield piece
 
+    def _raise_os_error(self) -> NoReturn:
+        try:
+            self._raise_error()
+        except Exception as error:
+            if as_os_error(error) is error:
+                raise
+            raise as_os_error(error) from error
+
     def close(self) -> None:
-        """Give up the rest of the exchange; after its end this does nothing. It does not wait for the worker."""
+        """Give up the rest of the exchange, without waiting for the worker."""
         with self._changed:
+            if self._error is not None:
+                self._error = _incomplete()  # nobody reads it; see `_raise_error`
             if self._ended or self._given_up:
                 return
             self._given_up = True
@@ -151,8 +174,8 @@ class SessionExchange:
             self._changed.notify_all()
 
 
-def _as_os_error(error: BaseException) -> BaseException:
-    return as_os_error(error) if isinstance(error, Exception) else error
+def _incomplete() -> OSError:
+    return ConnectionResetError("the connection closed before the end of the response")
 
 
 def _pieces_of(response: requests.Response, headers: dict[str, str]) -> Iterator[bytes]:
@@ -169,7 +192,7 @@ def _pieces_of(response: requests.Response, headers: dict[str, str]) -> Iterator
 def _complete(raw: Any) -> Iterator[bytes]:
     yield from raw.stream(_READ_SIZE, decode_content=False)
     if getattr(raw, "length_remaining", None):
-        raise ConnectionResetError("the connection closed before the end of the response")
+        raise _incomplete()
 
 
 class OneTimeBody:

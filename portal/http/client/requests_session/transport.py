@@ -92,21 +92,19 @@ class SessionTransport:
                     raise uncalled_error(context, str(address)) from None
             if not isinstance(error, Exception):
                 raise
-            failure = as_portal_error(error, address, context)
-            if "ClientTLS" in failure.hint:
-                failure.hint = "set `verify` or `cert` of the session; REQUESTS_CA_BUNDLE comes before `verify`"
             if request.repeatable and failure_of(error) is Failure.STALE and not context.expired:
-                return self._send_again(request, failure)
-            if failure is error:
+                first = _as_portal_error(error, request)
+                return self._send_again(request, may_have_executed=first.may_have_executed)
+            if isinstance(error, PortalError):
                 raise
-            raise failure from error
+            raise _as_portal_error(error, request) from error
         return exchange
 
-    def _send_again(self, request: ClientRequest, first: PortalError) -> SessionExchange:
+    def _send_again(self, request: ClientRequest, *, may_have_executed: bool) -> SessionExchange:
         try:
             return self.send(request._replace(repeatable=False))
         except TransportError as error:
-            error.merge_previous_attempt(first)
+            error.merge_previous_attempt(may_have_executed=may_have_executed)
             raise
 
     def _submit(self, exchange: SessionExchange, request: ClientRequest) -> Any:
@@ -186,6 +184,13 @@ class SessionTransport:
             pool.shutdown(wait=False)
         for session in made:
             session.close()
+
+
+def _as_portal_error(error: Exception, request: ClientRequest) -> PortalError:
+    failure = as_portal_error(error, request.address, request.context)
+    if "ClientTLS" in failure.hint:
+        failure.hint = "set `verify` or `cert` of the session; REQUESTS_CA_BUNDLE comes before `verify`"
+    return failure
 
 
 def _is_session(source: object) -> bool:

@@ -152,11 +152,7 @@ class Js2PyEngine(Engine):
         except EngineError:
             raise
         except self._runtime.base.PyJsException as error:
-            try:
-                found = _error_of(error, stage)
-            except _Stopped:  # a getter of the object that was thrown
-                found = EngineError("timeout", "the time limit has passed")
-            raise found from None
+            raise _error_in_time(error, stage) from None
         except Exception as error:  # a fault of js2py
             raise EngineError(stage, f"{type(error).__name__}: {error}"[:500], name="InternalError") from None
 
@@ -230,6 +226,13 @@ def _from_js(value: Any, depth: int) -> Any:
             raise EngineError("convert", f"{value.to_string().value} is not a JSON value", name="Error")
         return int(found) if found.is_integer() and abs(found) < 1e21 else found
     return found
+
+
+def _error_in_time(error: Any, stage: Any) -> EngineError:
+    try:
+        return _error_of(error, stage)
+    except _Stopped:  # a getter of the object that was thrown
+        return EngineError("timeout", "the time limit has passed")
 
 
 def _error_of(error: Any, stage: Any) -> EngineError:

@@ -180,6 +180,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = next((one for one in candidates if isinstance(one, BaseException)), None)
 
 
+def _is_of_other_code(error: BaseException) -> bool:
+    """Return whether no library raised an exception, but code that it calls, such as a hook of a requests.Session."""
+    return all(_look_up(type(one)) is None for one in _chain(error))
+
+
 def _look_up(cls: type[BaseException]) -> Failure | None:
     for base in cls.__mro__:
         found = FAILURES.get(f"{base.__module__}.{base.__qualname__}")
@@ -257,7 +262,11 @@ def as_portal_error(
         mapped.scheme, mapped.address = address.scheme, str(address)
     else:
         server = address.authority if proxy is None else f"{address.authority} {_THROUGH_PROXY} {proxy.url}"
-        mapped = _BUILDERS.get(kind, _transport_error)(kind, f"{server}: {_detail(error)}")
+        if _is_of_other_code(error):
+            message = f"a request to {server} failed with {type(error).__name__}: {_detail(error)}"
+            mapped = TransportError(message, hint=MAY_HAVE_RUN, delivery="unknown")
+        else:
+            mapped = _BUILDERS.get(kind, _transport_error)(kind, f"{server}: {_detail(error)}")
         if kind is Failure.NOT_CONNECTED and proxy is None and (hint := _unserved_hint(address)):
             mapped.hint = hint
         mapped.scheme, mapped.address = address.scheme, str(address)

@@ -275,6 +275,15 @@ def test_a_portal_error_is_returned_as_it_is() -> None:
     assert as_portal_error(error, TARGET, CallContext()) is error
 
 
+def test_an_exception_of_other_code_is_named() -> None:
+    error = as_portal_error(LookupError("no such token"), TARGET, CallContext())
+    assert type(error) is TransportError
+    assert error.message == "a request to peer.example:8443 failed with LookupError: no such token"
+    assert error.may_have_executed
+    cause = as_portal_error(requests.ConnectionError(LookupError("gone")), TARGET, CallContext())
+    assert cause.message == "lost the connection to peer.example:8443: gone"
+
+
 def test_messages_show_no_password_and_no_memory_address() -> None:
     shown = str(
         as_portal_error(

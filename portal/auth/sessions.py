@@ -75,8 +75,8 @@ class FlaskSession:
 
     Args:
         app: the application. Its session interface reads the cookie, so sessions on a server work as well.
-        identify: returns the Identity of a session, or None if nobody is logged in. By default the name is the user id
-            of Flask-Login, or `session["user_id"]`.
+        identify: returns the Identity of a session, or None if nobody is logged in. It runs in a context of the
+            application. By default the name is the user id of Flask-Login, or `session["user_id"]`.
 
     Raises: ConfigError for an object that is not a Flask application.
 
@@ -106,8 +106,9 @@ class FlaskSession:
             "wsgi.url_scheme": "http",
             "HTTP_COOKIE": cookie,
         }
-        session = self._app.session_interface.open_session(self._app, self._app.request_class(environ))
-        return None if not session else self._identify(session)
+        with self._app.app_context():  # sessions and users may be in a database
+            session = self._app.session_interface.open_session(self._app, self._app.request_class(environ))
+            return None if not session else self._identify(session)
 
     def ignored(self, request: CredentialSource) -> str | None:
         """Return why the cookie of the session was ignored, or None."""

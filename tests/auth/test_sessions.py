@@ -60,6 +60,23 @@ def test_the_user_of_a_flask_session() -> None:
     assert found.scopes == {"admin"}
 
 
+def test_the_user_is_found_in_an_application_context() -> None:
+    app = application()
+    app.config["ACTIVE"] = {"ann"}
+    ended: list[object] = []
+    app.teardown_appcontext(ended.append)
+
+    def identify(session: Any) -> Identity | None:
+        return Identity(session["user_id"]) if session["user_id"] in flask.current_app.config["ACTIVE"] else None
+
+    auth = FlaskSession(app, identify)
+    cookies = [cookie_of(app, name) for name in ("ann", "bob")]
+    ended.clear()
+    assert [auth.authenticate(request_of(cookie=cookie)) for cookie in cookies] == [Identity("ann"), None]
+    assert ended == [None, None]
+    assert not flask.has_app_context()
+
+
 @pytest.mark.parametrize(
     ("headers", "counts"),
     [

@@ -376,9 +376,9 @@ def test_vcr_records_and_replays_calls(http: HTTPPortal, tmp_path: Path) -> None
                 assert consumer.call_at(address, {"a": 1, "b": 2}) == 3
             assert cassette.play_count == (0 if record_mode == "once" else 2)
             if record_mode == "none":
-                with Consumer(http=HTTPClient(session=requests.Session())) as consumer:
-                    with pytest.raises(TransportError, match="failed with CannotOverwriteExistingCassetteException: "):
-                        consumer.call_at(address, {"a": 2, "b": 2})
+                unknown = pytest.raises(TransportError, match="failed with CannotOverwriteExistingCassetteException: ")
+                with Consumer(http=HTTPClient(session=requests.Session())) as consumer, unknown:
+                    consumer.call_at(address, {"a": 2, "b": 2})
         http.stop(0)
 
 

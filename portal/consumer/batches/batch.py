@@ -83,6 +83,7 @@ class Batch:
         self._again: deque[_Item] = deque()  # rejected by the server, or without an outcome in their message
         self._futures: dict[int, Future[Any]] = {}  # by the number of the first call
         self._in_flight = 0  # calls
+        self._is_over = False
 
     @classmethod
     def of_calls(
@@ -140,8 +141,10 @@ class Batch:
                     return
                 self._collect(done)
         finally:
+            self._is_over = True
             for future in self._futures.values():
                 future.cancel()
+            self._futures, self._ended = {}, SimpleQueue()  # the callbacks of the futures refer to this object
 
     def _fill(self, items: Iterator[_Item], waiting: int) -> None:
         """Begin as many calls as may be in flight."""
@@ -184,8 +187,12 @@ class Batch:
             return False
         self._futures[first.number] = future
         self._in_flight += len(items)
-        future.add_done_callback(lambda ended: self._ended.put(_Ended(items, ended, began, self._clock())))
+        future.add_done_callback(lambda ended: self._note_end(items, ended, began))
         return True
+
+    def _note_end(self, items: list[_Item], ended: Future[Any], began: float) -> None:
+        if not self._is_over:
+            self._ended.put(_Ended(items, ended, began, self._clock()))
 
     def _collect(self, done: dict[int, Any]) -> None:
         """Wait for the end of one call or message, or until calls may begin again."""

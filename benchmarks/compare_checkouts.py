@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 
 from .contestants import PROTECTED, ROOT, SERVERS, Contestant, call_rate, check_server, run_code, serving
 from .load import has_wrk, request_rate
@@ -159,14 +159,22 @@ def compare(
 
 def _rows(task: _Task, before: Path, after: Path, rounds: int) -> Iterator[Row | tuple[str, str]]:
     found: dict[str, Row] = {}
-    roots = dict(zip(_SIDES, (before, after), strict=True))
     for number in range(rounds):
-        for side in _SIDES if number % 2 else reversed(_SIDES):
-            # Each turn has a server of its own: two processes of the same code differ by up to a third.
-            with task.start(roots[side]) as target:
-                _measured(task, side, roots[side], target)  # warms up
-                for name, figure in _measured(task, side, roots[side], target).items():
-                    getattr(found.setdefault(name, Row(name, task.unit, task.is_time)), side).append(figure)
+        # Each round has servers of its own: two processes of the same code differ by up to a third.
+        with task.start(before) as one, task.start(after) as other:
+            sides = [("before", before, one), ("after", after, other)]
+            for side, root, target in sides:
+                _measured(task, side, root, target)  # warms up
+            first, second = sides if number % 2 else reversed(sides)
+            turns = [
+                (side, _measured(task, side, root, target)) for side, root, target in (first, second, second, first)
+            ]
+        for side in _SIDES:
+            # The mean of turns in the order ABBA: the speed of the machine changes by a third within minutes.
+            figures = [figures for name, figures in turns if name == side]
+            for name in figures[0]:
+                row = found.setdefault(name, Row(name, task.unit, task.is_time))
+                getattr(row, side).append(mean(each[name] for each in figures))
     for row in found.values():
         if len(row.before) == len(row.after) == rounds:
             yield row
@@ -187,8 +195,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.compare_checkouts", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("before", type=Path, metavar="OTHER_CHECKOUT", help="root of the checkout to compare with")
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each checkout (10)")
-    parser.add_argument("--seconds", type=int, default=2, help="length of a turn (2)")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of two turns of each checkout (10)")
+    parser.add_argument("--seconds", type=int, default=1, help="length of a turn (1)")
     parser.add_argument("--bound", type=float, default=0.97, help="the least ratio that is good enough (0.97)")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="only rows with TEXT; repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as JSON")

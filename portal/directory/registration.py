@@ -224,7 +224,10 @@ class Registration:
         expected = f"at most {MAX_SIZE} characters, which consumers accept; split the functions between portals"
         error = ConfigError.invalid("directory.record", f"{size} characters for {functions} functions", expected)
         if self._record is None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # else the exception and this frame refer to each other
         self._too_large = f"the last changes are not registered: {error}"
         _log.error("%s", self._too_large)
         return self._record

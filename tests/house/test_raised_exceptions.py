@@ -27,11 +27,11 @@ def own_nodes(function: _Function) -> Iterator[ast.AST]:
 
 
 def released(function: _Function) -> set[str]:
-    """Return the names that a `finally` of the function deletes or sets to None."""
+    """Return the names that a `finally` of the function deletes or sets anew."""
     names = set()
     for node in own_nodes(function):
         for one in node.finalbody if isinstance(node, ast.Try) else ():
-            if isinstance(one, ast.Delete) or (isinstance(one, ast.Assign) and ast.unparse(one.value) == "None"):
+            if isinstance(one, ast.Delete | ast.Assign):
                 names |= {ast.unparse(target) for target in one.targets}
     return names
 
@@ -47,7 +47,8 @@ def kept(function: _Function) -> Iterator[str]:
     for node in own_nodes(function):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name | ast.Attribute):
             name = ast.unparse(node.exc)
-            if name not in caught | free and not name.split(".")[-1].lstrip("_")[:1].isupper():
+            is_class = name.split(".")[-1].lstrip("_")[:1].isupper()
+            if not is_class and name not in caught and not free & {name, name.split(".")[0]}:
                 yield f"line {node.lineno}: raise {name}"
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in caught:
             names = {ast.unparse(target) for target in node.targets if isinstance(target, ast.Name)}

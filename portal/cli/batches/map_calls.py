@@ -96,7 +96,10 @@ def map_(
                 if bar is not None:
                     bar.update(1)
     if rows.error is not None:
-        raise rows.error
+        try:
+            raise rows.error
+        finally:
+            del rows  # else the exception and this frame refer to each other
     if count:
         echo(f"error: {count} calls failed; see {failed_path}", err=True)
         raise SystemExit(FAILED)

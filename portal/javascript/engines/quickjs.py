@@ -235,7 +235,10 @@ class QuickJSRealm(Realm):
 def _no_memory(error: TypeError) -> EngineError:
     """Return the error for a value that the package does not know. QuickJS throws such a one with no memory left."""
     if "quickjs tag" not in str(error):
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # else the exception and this frame refer to each other
     return out_of_memory()
 
 

@@ -32,6 +32,7 @@ from ...network.problem import PROBLEM, error_of
 from ...network.proxies import Proxies
 from ...network.tls import ClientTLS
 from ...schema import FunctionSchema
+from ...schema.codecs.files import with_base64
 from ..messages.content_coding import MAX_RATIO
 from ..messages.event_stream import EVENTS, JSON, read_events
 from ..messages.multipart import MultipartBody
@@ -270,7 +271,9 @@ class HTTPClient:
             check_input(function, params, context)
         try:
             transfer = function.schema.transfer
-            return (encode_json(params), NO_HEADERS) if transfer is None else encode_files(transfer, params)
+            if transfer is None:  # also a schema that was fetched after files were encoded
+                return encode_json(with_base64(params)), NO_HEADERS
+            return encode_files(transfer, params)
         except SerializationError as error:
             # A ValidationError, as where the function runs in this process.
             raise ValidationError(errors=[Fault("", str(error), "json", None)]) from None

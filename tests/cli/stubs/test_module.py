@@ -178,6 +178,31 @@ def test_a_function_with_files_calls_a_client(monkeypatch: pytest.MonkeyPatch) -
         assert consumer.resolve(http.apply(relay))(photo=File(b"ab")) == ["ababab", "ab", "a", "b"]
 
 
+def test_a_server_that_takes_base64_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cached schema rejects the call. The new one has no files any more."""
+    monkeypatch.setattr("portal.network.function._MIN_SCHEMA_AGE", 0.0)
+
+    @function(name="mark")
+    def mark(data: Bytes, by: int | str = 1) -> str:
+        return f"{data.decode()} {by}"
+
+    @function(name="mark")
+    def mark_with_files(data: Bytes, by: int = 1) -> str:
+        return mark.target(data, by)
+
+    @function(name="mark")
+    def mark_with_base64(data: bytes, by: int | str = 1) -> str:
+        return mark.target(data, by)
+
+    with HTTPPortal() as http, Consumer() as consumer:
+        address = http.apply_service(Service("shop", [mark_with_files]))
+        shop = load(written(Service("shop", [mark]), str(address)), monkeypatch).Shop(consumer=consumer)
+        assert shop.mark(b"ab", 2) == "ab 2"
+        http.remove(address)
+        http.apply_service(Service("shop", [mark_with_base64]))
+        assert shop.mark(b"ab", "x") == "ab x"
+
+
 def test_a_client_of_the_example_gives_the_results_of_its_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     service = orders.service
     with HTTPPortal() as http, Consumer() as consumer:

@@ -46,14 +46,16 @@ class CallFuture(PoolFuture):
             return self.cancelled()
         super().cancel()
         self.set_running_or_notify_cancel()
-        if self._inner is not None:
-            self._inner.cancel()
+        inner, self._inner = self._inner, None  # whose callback refers to this object
+        if inner is not None:
+            inner.cancel()
         self._context.cancel()
         return True
 
     def _finish(self, inner: Future[Any]) -> None:
         if not self._claims.acquire(blocking=False):
             return
+        self._inner = None
         if inner.cancelled():  # as its executor was shut down
             super().cancel()
             self.set_running_or_notify_cancel()

@@ -157,6 +157,8 @@ def wait_for(
         if not future.done():  # a signal stopped the caller, which no longer needs the result
             _give_up(future, context)
         raise
+    finally:
+        del future  # else the exception that it has and this frame refer to each other
 
 
 def _give_up(future: Future[Any], context: CallContext) -> None:

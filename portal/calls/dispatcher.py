@@ -7,7 +7,7 @@ the function. Every failure becomes a portal error with the request id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic
@@ -202,14 +202,16 @@ class Dispatcher:
         return result
 
     def _run_in_worker(self, call: Call) -> Any:
+        return wait_for(self._submit(call), call.context, call.function.name)
+
+    def _submit(self, call: Call) -> Future[Any]:
         context = call.context
         before, context.watched = context.watched, True
         try:
-            future = self._workers.submit(keeping_files(self._run), call, keys=self._keys_of(call))
+            return self._workers.submit(keeping_files(self._run), call, keys=self._keys_of(call))
         except BaseException:
             context.watched = before  # nothing watches it
             raise
-        return wait_for(future, context, call.function.name)
 
     def _run(self, call: Call) -> Any:
         self.started.add()

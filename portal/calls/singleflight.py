@@ -64,11 +64,13 @@ class _Flight:
 
     def fail(self, error: BaseException) -> None:
         """End the flight with the error of the call. Followers share it; later callers do not."""
+        has_followers = False
         try:
-            self._remove(self)
+            has_followers = self._remove(self)
         finally:
             if not self._future.done():
-                self._future.set_exception(error)
+                # Without followers it is not kept: the frames of its traceback refer to this object.
+                self._future.set_exception(error if has_followers else _NotShared())
 
     def abandon(self) -> None:
         """End the flight without an outcome; followers make the call themselves. The next caller removes it."""

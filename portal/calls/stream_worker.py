@@ -52,11 +52,14 @@ class StreamWorker:
 
         Raises: what the stream raises; CallTimeout at the deadline.
         """
-        future: Future[Any] = PoolFuture()
-        self._requests.put(future)
-        item = wait_for(future, self._context, self._name, self._progress.timeout_error)
+        item = wait_for(self._request(), self._context, self._name, self._progress.timeout_error)
         self._progress.items += 1
         return item
+
+    def _request(self) -> Future[Any]:
+        future: Future[Any] = PoolFuture()
+        self._requests.put(future)
+        return future
 
     def close(self) -> None:
         """Let the worker close the stream after the item in progress. This does not wait for it."""
@@ -84,5 +87,6 @@ class StreamWorker:
             item = next(self._items, END)
         except BaseException as error:  # the caller that waits for the item gets it
             future.set_exception(error)
+            del future  # else the exception and this frame refer to each other
         else:
             future.set_result(item)

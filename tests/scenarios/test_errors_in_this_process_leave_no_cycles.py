@@ -17,6 +17,7 @@ import pytest
 from portal import (
     AuthenticationError,
     BearerAuth,
+    CallContext,
     CallTimeout,
     Consumer,
     FunctionError,
@@ -32,6 +33,7 @@ from portal import (
 )
 from portal._internal.closing import run_all
 from portal._internal.openssl import repeat_operation
+from portal.calls.singleflight import SingleFlight
 from portal.javascript import Grant, HostAPI
 from portal.testing import TestingPortal
 from tests.support.failing_functions import FUNCTIONS, Declined
@@ -101,6 +103,10 @@ def local_rows(stack: ExitStack, consumer: Consumer) -> dict[str, Row]:
     return {
         "local: own error": partial(fails, Declined, call, at["decline"]),
         "local: own error, native": partial(fails, Declined, consumer.resolve(at["decline"])),
+        "local: own error, with a deadline": partial(fails, Declined, call, at["decline"], timeout=10.0),
+        "local: stream, with a deadline": lambda: fails(
+            Declined, read, partial(consumer.stream_at, timeout=10.0), at["stop_early"]
+        ),
         "local: unexpected exception": partial(fails, FunctionError, call, at["break_down"]),
         "local: unexpected exception, native": partial(fails, FunctionError, consumer.resolve(at["break_down"])),
         "local: invalid parameters": partial(fails, ValidationError, call, at["take"], {"number": "x"}),
@@ -126,9 +132,14 @@ def mock_rows(stack: ExitStack, consumer: Consumer) -> dict[str, Row]:
     declined = str(portal.apply(FUNCTIONS[0]))
     stream = str(portal.apply(next(one for one in FUNCTIONS if one.name == "stop_early")))
 
+    server = stack.enter_context(TestingPortal(base="http://errors.example/api"))
+    received = str(server.apply(FUNCTIONS[0]))
+    received_stream = str(server.apply(next(one for one in FUNCTIONS if one.name == "stop_early")))
+
     def forgotten(call: Row) -> None:
         call()
         portal.reset()  # the history keeps errors
+        server.reset()
 
     rows: dict[str, Row] = {
         "mock: raises": partial(fails, PortalError, consumer.call_at, str(raises.address)),
@@ -136,6 +147,8 @@ def mock_rows(stack: ExitStack, consumer: Consumer) -> dict[str, Row]:
         "mock: drops": partial(fails, TransportError, consumer.call_at, str(drops.address)),
         "mock: function": partial(fails, Declined, consumer.call_at, declined),
         "mock: stream": partial(fails, Declined, read, consumer.stream_at, stream),
+        "mock server: function": partial(fails, Declined, consumer.call_at, received),
+        "mock server: stream": partial(fails, Declined, read, consumer.stream_at, received_stream),
     }
     return {name: partial(forgotten, row) for name, row in rows.items()}
 
@@ -194,6 +207,7 @@ def other_rows(stack: ExitStack, consumer: Consumer) -> dict[str, Row]:
 
     guarded = Server(auth=BearerAuth({"token": Identity("ann")}))
     return {
+        "shared call": lambda: fails(OSError, SingleFlight().run, "key", CallContext(), "shared", stop),
         "steps": partial(fails, OSError, run_all, stop, stop),
         "repeated operation": partial(fails, OSError, repeat),
         "handshake": partial(fails, AuthenticationError, guarded.connect),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from typing import Any
@@ -39,6 +39,7 @@ from portal.auth.fetch import fetch
 from portal.http import HTTPClient
 from portal.testing import Cut, FaultProxy, ServerProcesses
 from tests.support import failing_functions
+from tests.support.failing_functions import Declined
 from tests.support.garbage import cyclic_exceptions
 
 
@@ -111,6 +112,15 @@ def cancelled(consumer: Consumer, address: str) -> None:
     timer.join()
 
 
+def mapped(consumer: Consumer, address: str, params: Sequence[Any], **options: Any) -> None:
+    found = list(consumer.map_at(address, params, return_exceptions=True, **options))
+    assert all(isinstance(one, PortalError) for one in found)
+
+
+def submitted(consumer: Consumer, address: str) -> None:
+    assert isinstance(consumer.submit_at(address).exception(10), Declined)
+
+
 def batched(consumer: Consumer, address: str) -> None:
     """Make calls with invalid parameters in one message."""
     function: Any = consumer.resolve(address)
@@ -146,6 +156,11 @@ def of_scheme(scheme: str) -> dict[str, Callable[[Servers], object]]:
         "stream of invalid parameters": lambda s: fails(
             ValidationError, items, s.consumer.stream_at, s.at("stop_early", scheme), {"x": 1}
         ),
+        "future": lambda s: submitted(s.consumer, s.at("decline", scheme)),
+        "map": lambda s: mapped(s.consumer, s.at("decline", scheme), [None] * 4),
+        "map, loaded": lambda s: mapped(s.consumer, s.at("decline", scheme), [None] * 4, returns=int),
+        "map, invalid": lambda s: mapped(s.consumer, s.at("take", scheme), [{"number": "x"}] * 4),
+        "map raises": lambda s: fails(PortalError, list, s.consumer.map_at(s.at("decline", scheme), [None] * 4)),
         "message of calls": lambda s: batched(s.consumer, s.at("decline", scheme)),
         "refused": lambda s: fails(TransportError, s.consumer.call_at, s.refused(scheme)),
         "schema": lambda s: fails(TransportError, s.consumer.resolve, s.refused(scheme)),

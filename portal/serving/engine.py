@@ -136,6 +136,7 @@ def build_engine(
             apps.prefixes,
             rejections,
             work.run_in_worker,
+            poller.wake,
             service_times,
             max_wait=config.max_wait,
             serves_to_the_end=shared,

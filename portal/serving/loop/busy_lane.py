@@ -90,16 +90,18 @@ class BusyLane(Generic[Job]):
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
         """Remove the waiting jobs that are due, and return them."""
+        judged = [(client, [(job, is_due(job)) for job in jobs]) for client, jobs in self._waiting.items()]
         due: list[Job] = []
-        for client, jobs in list(self._waiting.items()):
-            kept: deque[Job] = deque()
-            for job in jobs:
-                (due if is_due(job) else kept).append(job)
-            if kept:
-                self._waiting[client] = kept
-            else:
+        for client, found in judged:  # nothing is changed before `is_due` can fail no more
+            taken = [job for job, is_taken in found if is_taken]
+            if not taken:
+                continue
+            due += taken
+            self._count -= len(taken)
+            if len(taken) == len(found):
                 del self._waiting[client]
-        self._count -= len(due)
+            else:
+                self._waiting[client] = deque(job for job, is_taken in found if not is_taken)
         return due
 
     def _admit(self, now: float) -> Pass:

@@ -20,30 +20,33 @@ LOOK = 0.01  # seconds after which a running first request tells what the others
 
 
 class FirstRequest:
-    """The first request of a path, while the others wait for it."""
+    """A running request of a path that nothing is known of.
 
-    __slots__ = ("began", "path", "since", "thread")
+    Attributes:
+        is_awaited: whether others wait for it.
+    """
 
-    def __init__(self, path: Hashable) -> None:
+    __slots__ = ("began", "is_awaited", "path", "since", "thread")
+
+    def __init__(self, path: Hashable, now: float) -> None:
         self.path = path
-        self.since = inf  # the moment at which it began to run
-        self.began = 0.0  # the processor time of its thread then
-        self.thread = 0
-
-    def start(self, now: float) -> None:
-        """Note that it runs from now on, in this thread."""
-        self.thread, self.began = get_native_id(), time.thread_time()
         self.since = now
+        self.began = time.thread_time()  # the processor time of its thread at the start
+        self.thread = get_native_id()
+        self.is_awaited = False
 
 
 class FirstRequests:
     """The first requests of paths that are being served.
 
+    A request becomes the first one when its thread begins to serve it. One that still waits for a worker would make the
+    others wait, too, though they may be of clients that have workers.
+
     Args:
         times: what is known of the paths.
         time_of: returns the processor time of a thread by its native id, or None if the system does not tell it.
 
-    Threads: one at a time, but `FirstRequest.start` is for the thread that runs the request.
+    Threads: one at a time. `begin` is for the thread that runs the request.
     """
 
     def __init__(self, times: ProcessorTime, time_of: Callable[[int], float | None] | None = None) -> None:
@@ -51,30 +54,38 @@ class FirstRequests:
         self._time_of = time_of or time_of_thread
         self._running: dict[Hashable, FirstRequest] = {}  # by path
 
-    def __len__(self) -> int:
-        return len(self._running)
+    def __contains__(self, path: Hashable) -> bool:
+        """Return whether the first request of a path is running."""
+        return path in self._running
 
-    def begin(self, path: Hashable) -> FirstRequest | None:
-        """Return what the first request of a path carries while it runs; None if one is running."""
-        if path in self._running:
+    def begin(self, path: Hashable, now: float) -> FirstRequest | None:
+        """Return the first request of a path, which runs in this thread. If another one is running, return None."""
+        running = self._running.get(path)
+        if running is not None:
+            running.is_awaited = True
             return None
-        first = self._running[path] = FirstRequest(path)
+        first = self._running[path] = FirstRequest(path, now)
         return first
 
     def end(self, first: FirstRequest) -> None:
-        """Note the end of a first request, whether or not it has run."""
+        """Note the end of a first request."""
         if self._running.get(first.path) is first:
             del self._running[first.path]
 
+    @property
+    def look_at(self) -> float:
+        """The moment at which to call `look`."""
+        return min((first.since + LOOK for first in self._running.values() if first.is_awaited), default=inf)
+
     def look(self, now: float) -> bool:
-        """Judge the paths by the requests that have run for LOOK seconds. Return whether there was one."""
+        """Judge the paths by the requests that have run for LOOK seconds. Return whether others wait for one."""
         found = [first for first in self._running.values() if first.since + LOOK <= now]
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
             spent = self._time_of(first.thread)
             self._times.suppose(first.path, 0.0 if spent is None else spent - first.began)
             del self._running[first.path]
-        return bool(found)
+        return any(first.is_awaited for first in found)
 
 
 def time_of_thread(native_id: int) -> float | None:

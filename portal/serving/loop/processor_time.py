@@ -7,6 +7,7 @@ the interpreter's lock, so that each computing thread makes every other thread w
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Hashable
 
 __all__ = ["BUSY", "ProcessorTime"]
@@ -24,16 +25,16 @@ class ProcessorTime:
     is judged by what is supposed of it.
 
     Args:
-        max_keys: number of averages of each kind. When there are more, all of them are forgotten.
+        max_keys: number of averages of each kind. When there are more, the one that was noted longest ago is forgotten.
 
     Threads: any. The averages are read without the lock: a reader sees the former value or the new one.
     """
 
     def __init__(self, max_keys: int = 4096) -> None:
         self._max_keys = max_keys
-        self._of_paths: dict[Hashable, float] = {}
-        self._of_clients: dict[Hashable, float] = {}
-        self._supposed: dict[Hashable, float] = {}  # of paths
+        self._of_paths: OrderedDict[Hashable, float] = OrderedDict()
+        self._of_clients: OrderedDict[Hashable, float] = OrderedDict()
+        self._supposed: OrderedDict[Hashable, float] = OrderedDict()  # of paths
         self._lock = threading.Lock()  # guards changes of both
 
     def is_busy(self, client: str, path: Hashable) -> bool | None:
@@ -48,9 +49,7 @@ class ProcessorTime:
     def suppose(self, path: Hashable, seconds: float) -> None:
         """Suppose the processor time of a path's requests until one of them has ended."""
         with self._lock:
-            if len(self._supposed) >= self._max_keys:
-                self._supposed.clear()
-            self._supposed[path] = seconds
+            self._set(self._supposed, path, seconds)
 
     def note(self, client: str, path: Hashable, seconds: float) -> None:
         """Note the processor time that a request has taken."""
@@ -60,11 +59,12 @@ class ProcessorTime:
             self._add(self._of_paths, path, seconds)
             self._supposed.pop(path, None)
 
-    def _add(self, averages: dict[Hashable, float], key: Hashable, seconds: float) -> None:
+    def _add(self, averages: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
         usual = averages.get(key)
-        if usual is not None:
-            averages[key] = usual + (seconds - usual) * _WEIGHT
-            return
-        if len(averages) >= self._max_keys:
-            averages.clear()
-        averages[key] = seconds
+        self._set(averages, key, seconds if usual is None else usual + (seconds - usual) * _WEIGHT)
+
+    def _set(self, table: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
+        table[key] = seconds
+        table.move_to_end(key)
+        if len(table) > self._max_keys:
+            table.popitem(last=False)

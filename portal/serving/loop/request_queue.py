@@ -7,7 +7,7 @@ not known wait there for the first one; see `FirstRequests`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from math import inf
@@ -24,7 +24,7 @@ from ..connections.connection import Connection
 from ..messages.app import App
 from ..messages.request_reader import Received
 from .busy_lane import BusyLane, Pass
-from .first_requests import LOOK, FirstRequest, FirstRequests
+from .first_requests import FirstRequest, FirstRequests
 from .processor_time import ProcessorTime
 from .service_times import TOO_LATE, ServiceTimes
 
@@ -38,6 +38,7 @@ _COMPUTING = "too many calls that compute are waiting"
 _MAX_PATH = 256  # characters of a path that tell requests apart
 
 _Place = Pass | FirstRequest | None
+_Admitted = Sequence[tuple["QueuedRequest", _Place]]
 
 
 class QueuedRequest(NamedTuple):
@@ -76,6 +77,7 @@ class RequestQueue:
         serve: serves a request, in a worker. It must not raise.
         reject: sends 503, or 504 for EXPIRED, with the reason.
         end: ends a connection after an error.
+        wake: makes the thread that leads the reactor's loop look at `look_at` again.
         max_wait: seconds that a request may wait.
         service_times: predicts how long a request will wait.
 
@@ -96,6 +98,7 @@ class RequestQueue:
         serve: Callable[[QueuedRequest], None],
         reject: Callable[[Connection, str], None],
         end: Callable[[BaseException, Connection], None],
+        wake: Callable[[], None],
         max_wait: float,
         service_times: ServiceTimes,
     ) -> None:
@@ -106,6 +109,7 @@ class RequestQueue:
         self._serve = serve
         self._reject = reject
         self._end = end
+        self._wake = wake
         self._max_wait = max_wait
         self._times = ProcessorTime()
         self._service_times = service_times
@@ -143,27 +147,37 @@ class RequestQueue:
             self.too_late.add()
             self._reject(connection, TOO_LATE)
             return
-        busy = self._times.is_busy(_client(keys), _path(head))
-        if busy is False:
+        if not self.computes(head, keys):
             self._submit(request, None)
             return
-        try:
-            place = self._enter(request, busy)
-        except OverloadedError:
-            self._reject(connection, _COMPUTING)
-            return
+        place = self._enter(request, True, request.queued)
         if place is not None:
             self._submit(request, place)
 
-    def _enter(self, request: QueuedRequest, busy: bool | None) -> _Place:
-        """Return the place of a request that may run at once; otherwise it waits. Raises: OverloadedError."""
-        with self._lock:
-            if busy is None:
-                first = self._firsts.begin(_path(request.received[0]))
-                if first is not None:
-                    return first
-                self.look_at = min(self.look_at, request.queued + LOOK)
-            return self._lane.enter(_client(request.keys), request, request.queued)
+    def _enter(self, request: QueuedRequest, busy: bool | None, now: float) -> _Place:
+        """Return the place of a request that may run at once. If it waits or is rejected, return None.
+
+        Args:
+            busy: whether the request is likely to compute. If that is None, this thread is about to serve it.
+        """
+        wakes = False
+        try:
+            with self._lock:
+                place: _Place = None if busy else self._firsts.begin(_path(request.received[0]), now)
+                if place is None:
+                    place = self._lane.enter(_client(request.keys), request, now)
+                    wakes = self._advance_look()
+        except OverloadedError:
+            self._reject(request.connection, _COMPUTING)
+            return None
+        if wakes:
+            self._wake()
+        return place
+
+    def _advance_look(self) -> bool:
+        """Set the moment of the next look. Return whether the leading thread might sleep until a later one."""
+        before, self.look_at = self.look_at, self._firsts.look_at
+        return self.look_at < before
 
     def _comes_too_late(self, request: QueuedRequest) -> bool:
         """Return whether the turn of a request is expected after its deadline, so that waiting would be in vain."""
@@ -177,11 +191,11 @@ class RequestQueue:
         except OverloadedError as error:
             key = error.context.get("key")
             reason = NO_WORKER if key is None else f"too many calls of this {key} are running or waiting"
+            self._leave(place)
             self._reject(request.connection, reason)
-            self._leave(place)
         except BaseException as error:
-            self._end(error, request.connection)
             self._leave(place)
+            self._end(error, request.connection)
         else:
             job.add_done_callback(partial(self._end_failed, request))
 
@@ -194,32 +208,25 @@ class RequestQueue:
     def _leave(self, place: _Place) -> None:
         if place is None:
             return
-        admitted: Iterable[tuple[QueuedRequest, _Place]]
         with self._lock:
             if isinstance(place, FirstRequest):
                 self._firsts.end(place)
-                admitted = self._take_judged()
+                admitted = self._take_judged() if place.is_awaited else []
             else:
                 admitted = self._lane.leave(place, monotonic())
         self._submit_all(admitted)
 
-    def _take_judged(self) -> list[tuple[QueuedRequest, _Place]]:
-        """Return the waiting requests that may run now, as something has become known of their path."""
-        admitted: list[tuple[QueuedRequest, _Place]] = []
+    def _take_judged(self) -> _Admitted:
+        """Return the waiting requests that wait for no other one any more, as something is known of their path."""
 
         def may_run(request: QueuedRequest) -> bool:
             path = _path(request.received[0])
             busy = self._times.is_busy(_client(request.keys), path)
-            first = self._firsts.begin(path) if busy is None else None
-            if busy is not False and first is None:
-                return False
-            admitted.append((request, first))
-            return True
+            return busy is False or (busy is None and path not in self._firsts)
 
-        self._lane.take_back(may_run)
-        return admitted
+        return [(request, None) for request in self._lane.take_back(may_run)]
 
-    def _submit_all(self, admitted: Iterable[tuple[QueuedRequest, _Place]]) -> None:
+    def _submit_all(self, admitted: _Admitted) -> None:
         for request, place in admitted:
             try:
                 self._submit(request, place)
@@ -230,18 +237,22 @@ class RequestQueue:
         """Let the requests run that wait for a first one of which enough is known now."""
         with self._lock:
             admitted = self._take_judged() if self._firsts.look(now) else []
-            self.look_at = now + LOOK if len(self._firsts) and len(self._lane) else inf
+            self.look_at = self._firsts.look_at
         self._submit_all(admitted)
 
     def _run(self, request: QueuedRequest, place: _Place) -> None:
         try:
             now = monotonic()
-            if isinstance(place, FirstRequest):
-                place.start(now)
             if request.queued + self._max_wait <= now:
                 self._reject_one(request, now)
-            else:
-                self._serve(request)
+                return
+            if place is None:  # what is known of its path may have changed while it waited
+                busy = self._times.is_busy(_client(request.keys), _path(request.received[0]))
+                if busy is not False:
+                    place = self._enter(request, busy, now)
+                    if place is None:
+                        return
+            self._serve(request)
         except BaseException as error:
             self._end(error, request.connection)
         finally:

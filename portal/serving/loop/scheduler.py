@@ -56,6 +56,7 @@ class RequestScheduler:
         prefixes: returns the path prefixes that are served, for the message of a 404.
         rejections: counts requests that are rejected here.
         run_in_worker: has work of an upgraded connection done by a worker.
+        wake: ends the present wait of the thread that leads the reactor's loop.
         service_times: predicts how long a request will wait for a worker.
         max_wait: seconds that a request may wait for a worker.
         serves_to_the_end: whether requests that arrive while it stops are served, each as the last of its connection.
@@ -81,6 +82,7 @@ class RequestScheduler:
         prefixes: Callable[[], Iterable[str]],
         rejections: RejectionLog,
         run_in_worker: Run,
+        wake: Callable[[], None],
         service_times: ServiceTimes,
         *,
         max_wait: float = 30.0,
@@ -99,7 +101,7 @@ class RequestScheduler:
         self._serves_to_the_end = serves_to_the_end
         self._is_prompt = is_prompt
         self.queue = RequestQueue(
-            pool, lane, app_for, self._serve, self._reject, self._end_after, max_wait, service_times
+            pool, lane, app_for, self._serve, self._reject, self._end_after, wake, max_wait, service_times
         )
         self._latencies = LatencyTracker()  # by method and path
         self._inline = ("", "")  # method and path of the latest request of the leading thread

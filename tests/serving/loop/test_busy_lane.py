@@ -67,3 +67,23 @@ def test_due_jobs_are_taken_back_in_order_and_the_rest_stays() -> None:
     assert lane.take_back(lambda job: job % 2 == 1) == [1, 3, 5]
     assert len(lane) == 1
     assert [job for job, _ in lane.leave(place, 0.0)] == [2]
+
+
+def test_a_failure_while_jobs_are_judged_loses_none() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    place = lane.enter("ann", "0", 0.0)
+    for client, job in (("ann", "1"), ("bob", "2"), ("cid", "3")):
+        lane.enter(client, job, 0.0)
+
+    def is_due(job: str) -> bool:
+        if job == "3":
+            raise MemoryError
+        return True
+
+    with pytest.raises(MemoryError):
+        lane.take_back(is_due)
+    assert len(lane) == 3
+    assert place is not None
+    assert [job for job, _ in lane.leave(place, 0.0)] == ["1"]
+    assert lane.take_back(lambda job: True) == ["2", "3"]
+    assert len(lane) == 0

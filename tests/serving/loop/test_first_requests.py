@@ -5,40 +5,40 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Hashable
+from math import inf
 
 import pytest
 
-from portal.serving.loop.first_requests import LOOK, FirstRequests, time_of_thread
+from portal.serving.loop.first_requests import LOOK, FirstRequest, FirstRequests, time_of_thread
 from portal.serving.loop.processor_time import BUSY, ProcessorTime
 
 PATH = ("POST", "/api/report")
 OTHER = ("POST", "/api/other")
 
 
-def started(firsts: FirstRequests, now: float) -> None:
-    first = firsts.begin(PATH)
+def begun(firsts: FirstRequests, path: Hashable, now: float) -> FirstRequest:
+    first = firsts.begin(path, now)
     assert first is not None
-    first.start(now)
+    return first
 
 
 def test_one_request_of_a_path_is_the_first() -> None:
     firsts = FirstRequests(ProcessorTime())
-    first = firsts.begin(PATH)
-    assert first is not None
-    assert firsts.begin(PATH) is None
-    assert firsts.begin(OTHER) is not None
+    first = begun(firsts, PATH, 1.0)
+    assert firsts.begin(PATH, 1.0) is None
+    begun(firsts, OTHER, 1.0)
     firsts.end(first)
-    assert firsts.begin(PATH) is not None
+    begun(firsts, PATH, 1.0)
 
 
 def test_an_end_that_comes_twice_ends_no_other_one() -> None:
     firsts = FirstRequests(ProcessorTime())
-    first = firsts.begin(PATH)
-    assert first is not None
+    first = begun(firsts, PATH, 1.0)
     firsts.end(first)
-    assert firsts.begin(PATH) is not None
+    begun(firsts, PATH, 1.0)
     firsts.end(first)
-    assert firsts.begin(PATH) is None
+    assert PATH in firsts
 
 
 @pytest.mark.parametrize(
@@ -49,19 +49,26 @@ def test_an_end_that_comes_twice_ends_no_other_one() -> None:
 def test_a_path_is_judged_while_its_first_request_runs(spent: float | None, busy: bool) -> None:
     times = ProcessorTime()
     firsts = FirstRequests(times, lambda thread: None if spent is None else time.thread_time() + spent)
-    started(firsts, 5.0)
+    begun(firsts, PATH, 5.0)
+    firsts.begin(PATH, 5.0)
     assert not firsts.look(5.0 + LOOK / 2)
     assert times.is_busy("ann", PATH) is None
     assert firsts.look(5.0 + LOOK)
     assert times.is_busy("ann", PATH) is busy
-    assert len(firsts) == 0
+    assert PATH not in firsts
 
 
-def test_a_request_that_waits_for_a_worker_is_not_judged() -> None:
+def test_only_a_request_that_others_wait_for_needs_a_look() -> None:
     firsts = FirstRequests(ProcessorTime())
-    firsts.begin(PATH)
-    assert not firsts.look(1e9)
-    assert len(firsts) == 1
+    begun(firsts, PATH, 4.0)
+    first = begun(firsts, OTHER, 5.0)
+    assert firsts.look_at == inf
+    firsts.begin(OTHER, 6.0)
+    assert first.is_awaited
+    assert firsts.look_at == 5.0 + LOOK
+    assert not firsts.look(4.0 + LOOK)  # nothing waits for that one
+    assert firsts.look(firsts.look_at)
+    assert firsts.look_at == inf
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell it")

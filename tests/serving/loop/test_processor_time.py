@@ -64,3 +64,12 @@ def test_the_number_of_averages_is_bounded() -> None:
         times.note(f"client {number}", ("POST", f"/{number}"), BUSY)
     assert len(times._of_clients) <= 10
     assert len(times._of_paths) <= 10
+
+
+def test_a_path_in_use_is_not_forgotten_for_many_others() -> None:
+    times = ProcessorTime(max_keys=10)
+    for number in range(100):
+        times.note("ann", PATH, 2 * BUSY)
+        times.note("bob", ("POST", f"/{number}"), BUSY / 2)
+        assert times.is_busy("ann", PATH) is True
+        assert times.is_busy("cid", PATH) is True

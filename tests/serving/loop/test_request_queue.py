@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from time import monotonic, thread_time
 
 import pytest
@@ -51,6 +54,13 @@ class Server:
             f"http://127.0.0.1:{self.portal.port}/api/{name}", json={}, headers=headers, timeout=20.0
         )
         return response.status_code
+
+    def call_from(self, address: str, name: str) -> int:
+        """Call from another address of this machine, which is another client."""
+        port = self.portal.port
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20.0, source_address=(address, 0))) as link:
+            link.request("POST", f"/api/{name}", "{}")
+            return link.getresponse().status
 
     def stat(self, name: str) -> int:
         return int(self.portal.stats()["listener"][name])
@@ -145,6 +155,83 @@ def test_first_requests_that_wait_run_side_by_side() -> None:
     with server.portal, ThreadPoolExecutor(6) as callers:
         server.portal.apply(function(meet))
         assert set(callers.map(server.call, ["meet"] * 6)) == {200}
+
+
+def test_a_first_request_of_a_client_without_a_worker_does_not_hold_up_other_clients() -> None:
+    server = Server(max_running_per_function=8, max_running_per_client=2, max_wait=1.0)
+    goes_on, together = threading.Event(), threading.Barrier(5)
+
+    def hold() -> bool:
+        return goes_on.wait(20.0)
+
+    def meet() -> bool:
+        together.wait(20.0)
+        return True
+
+    with server.portal, ThreadPoolExecutor(12) as callers:
+        server.portal.apply(function(hold))
+        server.portal.apply(function(meet))
+        held = [callers.submit(server.call_from, "127.0.0.2", "hold") for _ in range(2)]
+        eventually(lambda: server.stat("unfinished") == 2)
+        waiting = [callers.submit(server.call_from, "127.0.0.2", "meet")]
+        eventually(lambda: server.stat("waiting") == 1)
+        others = [callers.submit(server.call_from, f"127.0.0.{number}", "meet") for number in range(3, 8)]
+        assert {one.result(20.0) for one in others} == {200}
+        assert {one.result(20.0) for one in waiting} == {503}  # it has waited for too long
+        goes_on.set()
+        assert {one.result(20.0) for one in held} == {200}
+
+
+def test_requests_that_are_found_to_compute_while_they_wait_for_a_worker_do_not_all_run_at_once() -> None:
+    server = Server(max_running_per_function=8, max_running_per_client=8)
+    server.holds = True
+
+    def late() -> None:
+        if server.holds:
+            server.goes_on.wait(20.0)
+            began = thread_time()
+            while thread_time() - began < 0.02:
+                pass
+        else:
+            server.compute()
+
+    with server.portal, ThreadPoolExecutor(32) as callers:
+        server.portal.apply(function(late))
+        calls = [callers.submit(server.call, "late") for _ in range(8)]  # all workers
+        eventually(lambda: server.stat("unfinished") == 8)
+        calls += [callers.submit(server.call, "late") for _ in range(24)]
+        eventually(lambda: server.stat("waiting") == 24)
+        server.holds = False
+        server.goes_on.set()
+        assert {one.result(20.0) for one in calls} == {200}
+        assert server.most == 1
+        assert server.is_free()
+
+
+def test_a_first_request_is_judged_in_time_though_nothing_else_happens() -> None:
+    server = Server(linger=0.001)
+    seconds, together = 0.0, threading.Barrier(4)
+
+    def meet() -> bool:
+        together.wait(20.0)
+        return True
+
+    with server.portal:
+        assert server.call("ping") == 200
+        for number in range(8):
+            server.portal.apply(function(meet, name=f"meet{number}"))
+            links = [socket.create_connection(("127.0.0.1", server.portal.port), 20.0) for _ in range(4)]
+            one = "POST /api/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}"
+            began = monotonic()
+            for link in links:  # a worker serves the first and adds the second
+                link.sendall((one.format("compute") + one.format(f"meet{number}")).encode())
+            for link in links:
+                data = b""
+                while data.count(b"HTTP/1.1 200 ") < 2:
+                    data += link.recv(65536)
+                link.close()
+            seconds += monotonic() - began
+    assert seconds < 1.0, "the leading thread slept"
 
 
 def test_a_first_request_that_is_rejected_leaves_its_place_to_the_next() -> None:

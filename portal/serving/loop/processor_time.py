@@ -13,8 +13,10 @@ from collections.abc import Hashable
 __all__ = ["BUSY", "ProcessorTime"]
 
 BUSY = 1e-3  # seconds of processor time; a request that usually takes more is processor-bound
-_MAX_SAMPLE = 4 * BUSY  # a longer request counts as this, so that one pause of the interpreter changes little
-_WEIGHT = 1 / 16  # of the latest request in the average
+_MAX_SAMPLE = 3.5 * BUSY  # a longer request counts as this, so that one pause of the interpreter changes little
+# The weights of the latest request in the average. A longer one has the greater weight, so that a client cannot hide
+# its long requests among short ones.
+_LONGER, _SHORTER = 1 / 4, 1 / 64
 
 
 class ProcessorTime:
@@ -61,7 +63,9 @@ class ProcessorTime:
 
     def _add(self, averages: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
         usual = averages.get(key)
-        self._set(averages, key, seconds if usual is None else usual + (seconds - usual) * _WEIGHT)
+        if usual is not None:
+            seconds = usual + (seconds - usual) * (_LONGER if seconds > usual else _SHORTER)
+        self._set(averages, key, seconds)
 
     def _set(self, table: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
         table[key] = seconds

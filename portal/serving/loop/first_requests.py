@@ -12,11 +12,12 @@ from collections.abc import Callable, Hashable
 from math import inf
 from threading import get_native_id
 
-from .processor_time import ProcessorTime
+from .processor_time import BUSY, ProcessorTime
 
 __all__ = ["LOOK", "FirstRequest", "FirstRequests", "time_of_thread"]
 
 LOOK = 0.01  # seconds after which a running first request tells what the others will cost
+_SHARE = 1 / 4  # of the time, for which one that computes has a processor. Other threads compute as well.
 
 
 class FirstRequest:
@@ -83,7 +84,8 @@ class FirstRequests:
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
             spent = self._time_of(first.thread)
-            self._times.suppose(first.path, 0.0 if spent is None else spent - first.began)
+            computes = spent is not None and spent - first.began > (now - first.since) * _SHARE
+            self._times.suppose(first.path, 2 * BUSY if computes else 0.0)
             del self._running[first.path]
         return any(first.is_awaited for first in found)
 

@@ -43,8 +43,8 @@ def test_an_end_that_comes_twice_ends_no_other_one() -> None:
 
 @pytest.mark.parametrize(
     ("spent", "busy"),
-    [(10 * BUSY, True), (BUSY / 2, False), (None, False)],
-    ids=["computes", "waits", "the system does not tell it"],
+    [(LOOK / 2, True), (1.5 * BUSY, False), (None, False)],
+    ids=["computes", "has prepared and waits", "the system does not tell it"],
 )
 def test_a_path_is_judged_while_its_first_request_runs(spent: float | None, busy: bool) -> None:
     times = ProcessorTime()

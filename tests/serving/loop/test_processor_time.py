@@ -64,6 +64,14 @@ def test_a_client_does_not_hide_long_requests_among_short_ones() -> None:
         times.note("ann", PATH, 1000 * BUSY if number % 20 == 0 else BUSY / 10)
 
 
+def test_a_first_request_that_prepares_much_does_not_make_the_others_long() -> None:
+    times = ProcessorTime()
+    times.note("ann", PATH, 1000 * BUSY)
+    for _ in range(4):
+        times.note("bob", PATH, BUSY / 10)
+    assert not times.is_busy("cid", PATH)
+
+
 def test_the_number_of_averages_is_bounded() -> None:
     times = ProcessorTime(max_keys=10)
     for number in range(100):

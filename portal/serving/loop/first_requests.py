@@ -11,83 +11,108 @@ import time
 from collections.abc import Callable, Hashable
 from math import inf
 from threading import get_native_id
+from typing import Generic, TypeVar
 
+from ...errors import OverloadedError
 from .processor_time import BUSY, ProcessorTime
 
 __all__ = ["LOOK", "FirstRequest", "FirstRequests", "time_of_thread"]
+
+Job = TypeVar("Job")
 
 LOOK = 0.01  # seconds after which a running first request tells what the others will cost
 _SHARE = 1 / 4  # of the time, for which one that computes has a processor. Other threads compute as well.
 
 
-class FirstRequest:
+class FirstRequest(Generic[Job]):
     """A running request of a path that nothing is known of.
 
     Attributes:
-        is_awaited: whether others wait for it.
+        waiting: the jobs that wait for it.
     """
 
-    __slots__ = ("began", "is_awaited", "path", "since", "thread")
+    __slots__ = ("began", "path", "since", "thread", "waiting")
 
     def __init__(self, path: Hashable, now: float) -> None:
         self.path = path
         self.since = now
         self.began = time.thread_time()  # the processor time of its thread at the start
         self.thread = get_native_id()
-        self.is_awaited = False
+        self.waiting: list[Job] = []
 
 
-class FirstRequests:
-    """The first requests of paths that are being served.
+class FirstRequests(Generic[Job]):
+    """The first requests of paths that are being served, and the jobs that wait for them.
 
     A request becomes the first one when its thread begins to serve it. One that still waits for a worker would make the
     others wait, too, though they may be of clients that have workers.
 
     Args:
         times: what is known of the paths.
+        queue: jobs that may wait.
         time_of: returns the processor time of a thread by its native id, or None if the system does not tell it.
 
     Threads: one at a time. `begin` is for the thread that runs the request.
     """
 
-    def __init__(self, times: ProcessorTime, time_of: Callable[[int], float | None] | None = None) -> None:
+    def __init__(self, times: ProcessorTime, queue: int, time_of: Callable[[int], float | None] | None = None) -> None:
         self._times = times
+        self._queue = queue
         self._time_of = time_of or time_of_thread
-        self._running: dict[Hashable, FirstRequest] = {}  # by path
+        self._running: dict[Hashable, FirstRequest[Job]] = {}  # by path
+        self._count = 0
 
-    def __contains__(self, path: Hashable) -> bool:
-        """Return whether the first request of a path is running."""
-        return path in self._running
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return self._count
 
-    def begin(self, path: Hashable, now: float) -> FirstRequest | None:
-        """Return the first request of a path, which runs in this thread. If another one is running, return None."""
+    def begin(self, path: Hashable, job: Job, now: float) -> FirstRequest[Job] | None:
+        """Return the first request of a path, which runs in this thread. If another one is running, the job waits.
+
+        Raises: OverloadedError if it may not wait.
+        """
         running = self._running.get(path)
-        if running is not None:
-            running.is_awaited = True
-            return None
-        first = self._running[path] = FirstRequest(path, now)
-        return first
+        if running is None:
+            first = self._running[path] = FirstRequest(path, now)
+            return first
+        if self._count >= self._queue:
+            raise OverloadedError(f"{self._count} calls wait for the first one of their function", retry_after=1.0)
+        running.waiting.append(job)
+        self._count += 1
+        return None
 
-    def end(self, first: FirstRequest) -> None:
-        """Note the end of a first request."""
-        if self._running.get(first.path) is first:
-            del self._running[first.path]
+    def end(self, first: FirstRequest[Job]) -> list[Job]:
+        """Note the end of a first request. Return the jobs that have waited for it."""
+        if self._running.get(first.path) is not first:
+            return []
+        del self._running[first.path]
+        self._count -= len(first.waiting)
+        return first.waiting
 
     @property
     def look_at(self) -> float:
         """The moment at which to call `look`."""
-        return min((first.since + LOOK for first in self._running.values() if first.is_awaited), default=inf)
+        return min((first.since + LOOK for first in self._running.values() if first.waiting), default=inf)
 
-    def look(self, now: float) -> bool:
-        """Judge the paths by the requests that have run for LOOK seconds. Return whether others wait for one."""
+    def look(self, now: float) -> list[Job]:
+        """Judge the paths by the requests that have run for LOOK seconds. Return the jobs that have waited for them."""
         found = [first for first in self._running.values() if first.since + LOOK <= now]
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
             spent = self._time_of(first.thread)
             computes = spent is not None and spent - first.began > (now - first.since) * _SHARE
             self._times.suppose(first.path, 2 * BUSY if computes else 0.0)
-            del self._running[first.path]
-        return any(first.is_awaited for first in found)
+        return [job for first in found for job in self.end(first)]
+
+    def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
+        """Remove the waiting jobs that are due, and return them."""
+        judged = [(first, [(job, is_due(job)) for job in first.waiting]) for first in self._running.values()]
+        due: list[Job] = []
+        for first, found in judged:  # nothing is changed before `is_due` can fail no more
+            due += [job for job, is_taken in found if is_taken]
+            first.waiting = [job for job, is_taken in found if not is_taken]
+        self._count -= len(due)
+        return due
 
 
 def time_of_thread(native_id: int) -> float | None:

@@ -70,10 +70,7 @@ class ProcessorTime:
 
     def _add(self, averages: OrderedDict[Hashable, _Average], key: Hashable, seconds: float) -> None:
         usual, requests = averages.get(key, (0.0, 0))
-        if seconds > usual:
-            weight = _LONGER if requests else 1.0
-        else:
-            weight = max(_SHORTER, 1 / (requests + 1))
+        weight = _LONGER if requests and seconds > usual else max(_SHORTER, 1 / (requests + 1))
         self._set(averages, key, _Average(usual + (seconds - usual) * weight, min(requests + 1, _ENOUGH)))
 
     def _set(self, table: OrderedDict[Hashable, Value], key: Hashable, value: Value) -> None:

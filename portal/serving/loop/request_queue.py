@@ -1,13 +1,13 @@
 """RequestQueue: the requests that wait for a worker, until one runs them or they are rejected.
 
 Requests that keep a processor busy go through a lane of their own first; see `BusyLane`. Those of a path whose cost is
-not known wait there for the first one; see `FirstRequests`.
+not known wait for the first one; see `FirstRequests`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from math import inf
@@ -37,9 +37,6 @@ _STALLED = "earlier calls of this function or client still run after their deadl
 _COMPUTING = "too many calls that compute are waiting"
 _MAX_PATH = 256  # characters of a path that tell requests apart
 
-_Place = Pass | FirstRequest | None
-_Admitted = Sequence[tuple["QueuedRequest", _Place]]
-
 
 class QueuedRequest(NamedTuple):
     """A request that waits for a worker.
@@ -65,6 +62,9 @@ class QueuedRequest(NamedTuple):
         """Return whether the deadline that the client has set has passed."""
         deadline = self.deadline
         return deadline is not None and deadline <= now
+
+
+_Place = Pass | FirstRequest[QueuedRequest] | None
 
 
 class RequestQueue:
@@ -114,13 +114,13 @@ class RequestQueue:
         self._times = ProcessorTime()
         self._service_times = service_times
         self._lock = threading.Lock()  # guards the lane, the first requests and `look_at`
-        self._firsts = FirstRequests(self._times)
+        self._firsts: FirstRequests[QueuedRequest] = FirstRequests(self._times, pool.queue)
         self.look_at = inf
 
     @property
     def waiting(self) -> int:
         """The number of waiting requests. No lock is taken."""
-        return self._pool.waiting + len(self._lane)
+        return self._pool.waiting + len(self._lane) + len(self._firsts)
 
     def keys_of(self, connection: Connection, head: RequestHead) -> Keys:
         """Return the function and the client that a request counts for."""
@@ -147,10 +147,14 @@ class RequestQueue:
             self.too_late.add()
             self._reject(connection, TOO_LATE)
             return
-        if not self.computes(head, keys):
+        self._go_on(request)
+
+    def _go_on(self, request: QueuedRequest) -> None:
+        """Have a request run, by what is known of its path."""
+        if not self.computes(request.received[0], request.keys):
             self._submit(request, None)
             return
-        place = self._enter(request, True, request.queued)
+        place = self._enter(request, True, monotonic())
         if place is not None:
             self._submit(request, place)
 
@@ -158,26 +162,21 @@ class RequestQueue:
         """Return the place of a request that may run at once. If it waits or is rejected, return None.
 
         Args:
-            busy: whether the request is likely to compute. If that is None, this thread is about to serve it.
+            busy: True for a request that computes. None if that is unknown; then this thread is about to serve it.
         """
-        wakes = False
         try:
             with self._lock:
-                place: _Place = None if busy else self._firsts.begin(_path(request.received[0]), now)
-                if place is None:
-                    place = self._lane.enter(_client(request.keys), request, now)
-                    wakes = self._advance_look()
+                if busy:
+                    return self._lane.enter(_client(request.keys), request, now)
+                place = self._firsts.begin(_path(request.received[0]), request, now)
+                before, self.look_at = self.look_at, self._firsts.look_at
+                wakes = self.look_at < before  # else the leading thread does not sleep for longer
         except OverloadedError:
-            self._reject(request.connection, _COMPUTING)
+            self._reject(request.connection, _COMPUTING if busy else NO_WORKER)
             return None
         if wakes:
             self._wake()
         return place
-
-    def _advance_look(self) -> bool:
-        """Set the moment of the next look. Return whether the leading thread might sleep until a later one."""
-        before, self.look_at = self.look_at, self._firsts.look_at
-        return self.look_at < before
 
     def _comes_too_late(self, request: QueuedRequest) -> bool:
         """Return whether the turn of a request is expected after its deadline, so that waiting would be in vain."""
@@ -208,25 +207,16 @@ class RequestQueue:
     def _leave(self, place: _Place) -> None:
         if place is None:
             return
-        with self._lock:
-            if isinstance(place, FirstRequest):
-                self._firsts.end(place)
-                admitted = self._take_judged() if place.is_awaited else []
-            else:
+        if isinstance(place, FirstRequest):
+            with self._lock:
+                judged = self._firsts.end(place)
+            self._release(judged)
+        else:
+            with self._lock:
                 admitted = self._lane.leave(place, monotonic())
-        self._submit_all(admitted)
+            self._submit_all(admitted)
 
-    def _take_judged(self) -> _Admitted:
-        """Return the waiting requests that wait for no other one any more, as something is known of their path."""
-
-        def may_run(request: QueuedRequest) -> bool:
-            path = _path(request.received[0])
-            busy = self._times.is_busy(_client(request.keys), path)
-            return busy is False or (busy is None and path not in self._firsts)
-
-        return [(request, None) for request in self._lane.take_back(may_run)]
-
-    def _submit_all(self, admitted: _Admitted) -> None:
+    def _submit_all(self, admitted: list[tuple[QueuedRequest, Pass]]) -> None:
         for request, place in admitted:
             try:
                 self._submit(request, place)
@@ -234,11 +224,18 @@ class RequestQueue:
                 self._end(error, request.connection)
 
     def look(self, now: float) -> None:
-        """Let the requests run that wait for a first one of which enough is known now."""
+        """Let the requests go on that wait for a first one of which enough is known now."""
         with self._lock:
-            admitted = self._take_judged() if self._firsts.look(now) else []
+            judged = self._firsts.look(now)
             self.look_at = self._firsts.look_at
-        self._submit_all(admitted)
+        self._release(judged)
+
+    def _release(self, judged: list[QueuedRequest]) -> None:
+        for request in judged:
+            try:
+                self._go_on(request)
+            except BaseException as error:  # the others go on
+                self._end(error, request.connection)
 
     def _run(self, request: QueuedRequest, place: _Place) -> None:
         try:
@@ -269,9 +266,10 @@ class RequestQueue:
                 self._reject_one(request, now)
                 self._leave(place)
                 yield
-        if len(self._lane):
+        if len(self._lane) or len(self._firsts):
             with self._lock:
-                due = self._lane.take_back(lambda request: self._is_due(request, now))
+                due = self._firsts.take_back(lambda request: self._is_due(request, now))
+                due += self._lane.take_back(lambda request: self._is_due(request, now))
                 admitted = self._lane.pass_long(now)
             self._submit_all(admitted)
             for request in due:

@@ -10,6 +10,7 @@ from math import inf
 
 import pytest
 
+from portal.errors import OverloadedError
 from portal.serving.loop.first_requests import LOOK, FirstRequest, FirstRequests, time_of_thread
 from portal.serving.loop.processor_time import BUSY, ProcessorTime
 
@@ -17,28 +18,43 @@ PATH = ("POST", "/api/report")
 OTHER = ("POST", "/api/other")
 
 
-def begun(firsts: FirstRequests, path: Hashable, now: float) -> FirstRequest:
-    first = firsts.begin(path, now)
+def begun(firsts: FirstRequests[str], path: Hashable, now: float) -> FirstRequest[str]:
+    first = firsts.begin(path, "first", now)
     assert first is not None
     return first
 
 
-def test_one_request_of_a_path_is_the_first() -> None:
-    firsts = FirstRequests(ProcessorTime())
+def test_one_request_of_a_path_is_the_first_and_the_others_wait_for_it() -> None:
+    firsts: FirstRequests[str] = FirstRequests(ProcessorTime(), 2)
     first = begun(firsts, PATH, 1.0)
-    assert firsts.begin(PATH, 1.0) is None
+    assert firsts.begin(PATH, "second", 1.0) is None
+    assert firsts.begin(PATH, "third", 1.0) is None
+    assert len(firsts) == 2
     begun(firsts, OTHER, 1.0)
-    firsts.end(first)
+    assert firsts.end(first) == ["second", "third"]
+    assert len(firsts) == 0
     begun(firsts, PATH, 1.0)
 
 
 def test_an_end_that_comes_twice_ends_no_other_one() -> None:
-    firsts = FirstRequests(ProcessorTime())
+    firsts: FirstRequests[str] = FirstRequests(ProcessorTime(), 2)
     first = begun(firsts, PATH, 1.0)
     firsts.end(first)
     begun(firsts, PATH, 1.0)
-    firsts.end(first)
-    assert PATH in firsts
+    assert firsts.end(first) == []
+    assert firsts.begin(PATH, "second", 1.0) is None
+
+
+def test_the_number_of_waiting_jobs_is_bounded() -> None:
+    firsts: FirstRequests[str] = FirstRequests(ProcessorTime(), 2)
+    for path in (PATH, OTHER):
+        begun(firsts, path, 1.0)
+        firsts.begin(path, "waits", 1.0)
+    with pytest.raises(OverloadedError):
+        firsts.begin(PATH, "more", 1.0)
+    assert firsts.take_back(lambda job: True) == ["waits", "waits"]
+    assert len(firsts) == 0
+    assert firsts.look(2.0) == []
 
 
 @pytest.mark.parametrize(
@@ -48,26 +64,26 @@ def test_an_end_that_comes_twice_ends_no_other_one() -> None:
 )
 def test_a_path_is_judged_while_its_first_request_runs(spent: float | None, busy: bool) -> None:
     times = ProcessorTime()
-    firsts = FirstRequests(times, lambda thread: None if spent is None else time.thread_time() + spent)
+    firsts: FirstRequests[str] = FirstRequests(
+        times, 2, lambda thread: None if spent is None else time.thread_time() + spent
+    )
     begun(firsts, PATH, 5.0)
-    firsts.begin(PATH, 5.0)
-    assert not firsts.look(5.0 + LOOK / 2)
+    firsts.begin(PATH, "second", 5.0)
+    assert firsts.look(5.0 + LOOK / 2) == []
     assert times.is_busy("ann", PATH) is None
-    assert firsts.look(5.0 + LOOK)
+    assert firsts.look(5.0 + LOOK) == ["second"]
     assert times.is_busy("ann", PATH) is busy
-    assert PATH not in firsts
+    assert len(firsts) == 0
 
 
 def test_only_a_request_that_others_wait_for_needs_a_look() -> None:
-    firsts = FirstRequests(ProcessorTime())
+    firsts: FirstRequests[str] = FirstRequests(ProcessorTime(), 2)
     begun(firsts, PATH, 4.0)
-    first = begun(firsts, OTHER, 5.0)
+    begun(firsts, OTHER, 5.0)
     assert firsts.look_at == inf
-    firsts.begin(OTHER, 6.0)
-    assert first.is_awaited
+    firsts.begin(OTHER, "second", 6.0)
     assert firsts.look_at == 5.0 + LOOK
-    assert not firsts.look(4.0 + LOOK)  # nothing waits for that one
-    assert firsts.look(firsts.look_at)
+    assert firsts.look(firsts.look_at) == ["second"]
     assert firsts.look_at == inf
 
 

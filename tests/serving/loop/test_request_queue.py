@@ -140,7 +140,7 @@ def test_first_requests_that_compute_do_not_all_run_at_once() -> None:
     server = Server()
     with server.portal, ThreadPoolExecutor(8) as callers:
         assert set(callers.map(server.call, ["compute"] * 24)) == {200}
-        assert server.most <= 2  # the first one, and one in the lane
+        assert server.most <= 2  # the first one runs on when it is judged, and one in the lane
         assert server.is_free()
 
 

@@ -112,8 +112,9 @@ class BusyLane(Generic[Job]):
     def _admit_waiting(self, now: float) -> list[tuple[Job, Pass]]:
         admitted = []
         while self._waiting and len(self._running) < self.places:
+            ticket = self._admit(now)
             client, jobs = self._waiting.popitem(last=False)
-            admitted.append((jobs.popleft(), self._admit(now)))
+            admitted.append((jobs.popleft(), ticket))
             self._count -= 1
             if jobs:
                 self._waiting[client] = jobs  # behind the other clients

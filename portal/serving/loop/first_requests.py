@@ -14,14 +14,13 @@ from threading import get_native_id
 from typing import Generic, TypeVar
 
 from ...errors import OverloadedError
-from .processor_time import BUSY, ProcessorTime
+from .processor_time import ProcessorTime
 
 __all__ = ["LOOK", "FirstRequest", "FirstRequests", "time_of_thread"]
 
 Job = TypeVar("Job")
 
 LOOK = 0.01  # seconds after which a running first request tells what the others will cost
-_SHARE = 1 / 4  # of the time, for which one that computes has a processor. Other threads compute as well.
 
 
 class FirstRequest(Generic[Job]):
@@ -100,8 +99,7 @@ class FirstRequests(Generic[Job]):
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
             spent = self._time_of(first.thread)
-            computes = spent is not None and spent - first.began > (now - first.since) * _SHARE
-            self._times.suppose(first.path, 2 * BUSY if computes else 0.0)
+            self._times.suppose(first.path, 0.0 if spent is None else spent - first.began)
         return [job for first in found for job in self.end(first)]
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:

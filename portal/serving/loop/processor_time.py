@@ -9,24 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import NamedTuple, TypeVar
 
 __all__ = ["BUSY", "ProcessorTime"]
 
-Value = TypeVar("Value")
-
 BUSY = 1e-3  # seconds of processor time; a request that usually takes more is processor-bound
-_MAX_SAMPLE = 3.5 * BUSY  # a longer request counts as this, so that one pause of the interpreter changes little
-# The weights of the latest request in the average. A longer one has the greater weight, so that a client cannot hide
-# its long requests among short ones. Among the first requests all weigh the same, as the very first one often prepares
-# what the others use.
-_LONGER, _SHORTER = 1 / 4, 1 / 64
-_ENOUGH = 64  # requests; further ones change no weight
-
-
-class _Average(NamedTuple):
-    seconds: float
-    requests: int  # up to _ENOUGH
+_MAX_SAMPLE = 4 * BUSY  # a longer request counts as this, so that one pause of the interpreter changes little
+_WEIGHT = 1 / 16  # of the latest request in the average
 
 
 class ProcessorTime:
@@ -44,15 +32,18 @@ class ProcessorTime:
 
     def __init__(self, max_keys: int = 4096) -> None:
         self._max_keys = max_keys
-        self._of_paths: OrderedDict[Hashable, _Average] = OrderedDict()
-        self._of_clients: OrderedDict[Hashable, _Average] = OrderedDict()
+        self._of_paths: OrderedDict[Hashable, float] = OrderedDict()
+        self._of_clients: OrderedDict[Hashable, float] = OrderedDict()
         self._supposed: OrderedDict[Hashable, float] = OrderedDict()  # of paths
         self._lock = threading.Lock()  # guards changes of both
 
     def is_busy(self, client: str, path: Hashable) -> bool | None:
         """Return whether a request is likely to take more than BUSY of processor time; None if that is unknown."""
-        known = self._of_clients.get((client, path)) or self._of_paths.get(path)
-        usual = self._supposed.get(path) if known is None else known.seconds
+        usual = self._of_clients.get((client, path))
+        if usual is None:
+            usual = self._of_paths.get(path)
+        if usual is None:
+            usual = self._supposed.get(path)
         return None if usual is None else usual > BUSY
 
     def suppose(self, path: Hashable, seconds: float) -> None:
@@ -68,13 +59,12 @@ class ProcessorTime:
             self._add(self._of_paths, path, seconds)
             self._supposed.pop(path, None)
 
-    def _add(self, averages: OrderedDict[Hashable, _Average], key: Hashable, seconds: float) -> None:
-        usual, requests = averages.get(key, (0.0, 0))
-        weight = _LONGER if requests and seconds > usual else max(_SHORTER, 1 / (requests + 1))
-        self._set(averages, key, _Average(usual + (seconds - usual) * weight, min(requests + 1, _ENOUGH)))
+    def _add(self, averages: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
+        usual = averages.get(key, seconds)
+        self._set(averages, key, usual + (seconds - usual) * _WEIGHT)
 
-    def _set(self, table: OrderedDict[Hashable, Value], key: Hashable, value: Value) -> None:
-        table[key] = value
-        table.move_to_end(key)
-        if len(table) > self._max_keys:
-            table.popitem(last=False)
+    def _set(self, averages: OrderedDict[Hashable, float], key: Hashable, seconds: float) -> None:
+        averages[key] = seconds
+        averages.move_to_end(key)
+        if len(averages) > self._max_keys:
+            averages.popitem(last=False)

@@ -59,8 +59,8 @@ def test_the_number_of_waiting_jobs_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("spent", "busy"),
-    [(LOOK / 2, True), (1.5 * BUSY, False), (None, False)],
-    ids=["computes", "has prepared and waits", "the system does not tell it"],
+    [(10 * BUSY, True), (BUSY / 2, False), (None, False)],
+    ids=["computes", "waits", "the system does not tell it"],
 )
 def test_a_path_is_judged_while_its_first_request_runs(spent: float | None, busy: bool) -> None:
     times = ProcessorTime()

@@ -47,29 +47,12 @@ def test_one_pause_of_the_interpreter_does_not_make_a_request_long() -> None:
     assert times.is_busy("ann", PATH)
 
 
-def test_a_request_that_becomes_short_is_found() -> None:
+def test_a_request_that_becomes_short_is_found_soon() -> None:
     times = ProcessorTime()
     times.note("ann", PATH, 1000 * BUSY)
-    for _ in range(100):
+    for _ in range(30):
         times.note("ann", PATH, BUSY / 10)
     assert not times.is_busy("ann", PATH)
-
-
-def test_a_client_does_not_hide_long_requests_among_short_ones() -> None:
-    times = ProcessorTime()
-    for number in range(100):
-        times.note("ann", PATH, 1000 * BUSY if number % 20 == 0 else BUSY / 10)
-    for number in range(40):
-        assert times.is_busy("ann", PATH)
-        times.note("ann", PATH, 1000 * BUSY if number % 20 == 0 else BUSY / 10)
-
-
-def test_a_first_request_that_prepares_much_does_not_make_the_others_long() -> None:
-    times = ProcessorTime()
-    times.note("ann", PATH, 1000 * BUSY)
-    for _ in range(4):
-        times.note("bob", PATH, BUSY / 10)
-    assert not times.is_busy("cid", PATH)
 
 
 def test_the_number_of_averages_is_bounded() -> None:

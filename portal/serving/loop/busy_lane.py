@@ -1,8 +1,8 @@
-"""BusyLane: lets few processor-bound requests run at a time. It knows no threads and runs nothing.
+"""BusyLane: lets few processor-bound requests run at a time. It runs nothing.
 
 More computing threads than processors gain nothing, and each one delays all requests of other clients. So those that
 compute go through the lane one after the other, and the clients take turns. A request that computes for long leaves the
-lane while it runs on, so that it does not hold up short ones.
+lane while it runs on, so that it does not hold up short ones. So does one that waits, for example for a database.
 """
 
 from __future__ import annotations
@@ -12,21 +12,43 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ...errors import OverloadedError
+from .thread_clock import ThreadClock
 
 __all__ = ["MAX_TURN", "BusyLane", "Pass"]
 
 Job = TypeVar("Job")
 
 MAX_TURN = 0.5  # seconds after which a running request no longer counts
+_MAX_UNKNOWN = 0.05  # seconds, likewise where the system does not tell whether it waits
+_IDLE = 0.02  # share of the time; a thread that computes has more, also beside some others that compute
 
 
 class Pass:
-    """The place of one running request in the lane."""
+    """The place of one running request in the lane.
 
-    __slots__ = ("since",)
+    Attributes:
+        since: the moment from which it counts.
+    """
+
+    __slots__ = ("_clock", "_looked", "since")
 
     def __init__(self, since: float) -> None:
-        self.since = since
+        self.since = self._looked = since
+        self._clock: ThreadClock | None = None
+
+    def start(self, now: float, clock: ThreadClock) -> None:
+        """Note that its request runs from now on, in the thread of the clock."""
+        self._looked, self._clock = now, clock
+
+    def waits(self, now: float) -> bool:
+        """Return whether its thread has hardly computed since the last call."""
+        if self._clock is None:
+            return False
+        spent, seconds = self._clock.spent(), now - self._looked
+        if spent is None:  # the system does not tell it
+            return self.since + _MAX_UNKNOWN <= now
+        self._looked = now
+        return spent < seconds * _IDLE
 
 
 class BusyLane(Generic[Job]):
@@ -49,6 +71,7 @@ class BusyLane(Generic[Job]):
         self._queue = queue
         self._queue_per_client = queue_per_client
         self._running: set[Pass] = set()
+        self._idle: set[Pass] = set()  # they run, but waited for something at the last look
         self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()  # by client; the first is next
         self._count = 0
 
@@ -81,11 +104,27 @@ class BusyLane(Generic[Job]):
     def leave(self, ticket: Pass, now: float) -> list[tuple[Job, Pass]]:
         """Note the end of a job. Return the waiting jobs that run from now on. A pass may be given back twice."""
         self._running.discard(ticket)
+        self._idle.discard(ticket)
         return self._admit_waiting(now)
 
     def pass_long(self, now: float) -> list[tuple[Job, Pass]]:
         """Stop counting the jobs that have run for long. Return the waiting jobs that run from now on."""
         self._running = {one for one in self._running if one.since + MAX_TURN > now}
+        self._idle = {one for one in self._idle if one.since + MAX_TURN > now}
+        return self._admit_waiting(now)
+
+    def look(self, now: float, *, lets_in: bool) -> list[tuple[Job, Pass]]:
+        """Count the running jobs that compute, and not those that wait for something.
+
+        Args:
+            lets_in: whether a job that waits stops counting. One that computes again counts again in any case.
+
+        Returns: the waiting jobs that run from now on.
+        """
+        idle = {one for one in self._running | self._idle if one.waits(now)}
+        if not lets_in:
+            idle &= self._idle
+        self._running, self._idle = (self._running | self._idle) - idle, idle
         return self._admit_waiting(now)
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:

@@ -6,17 +6,15 @@ will cost. Else many requests that arrive at once, before any of them has ended,
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Hashable
 from math import inf
-from threading import get_native_id
 from typing import Generic, TypeVar
 
 from ...errors import OverloadedError
 from .processor_time import ProcessorTime
+from .thread_clock import ThreadClock, time_of_thread
 
-__all__ = ["LOOK", "FirstRequest", "FirstRequests", "time_of_thread"]
+__all__ = ["LOOK", "FirstRequest", "FirstRequests"]
 
 Job = TypeVar("Job")
 
@@ -30,13 +28,12 @@ class FirstRequest(Generic[Job]):
         waiting: the jobs that wait for it.
     """
 
-    __slots__ = ("began", "path", "since", "thread", "waiting")
+    __slots__ = ("clock", "path", "since", "waiting")
 
-    def __init__(self, path: Hashable, now: float) -> None:
+    def __init__(self, path: Hashable, now: float, clock: ThreadClock) -> None:
         self.path = path
         self.since = now
-        self.began = time.thread_time()  # the processor time of its thread at the start
-        self.thread = get_native_id()
+        self.clock = clock
         self.waiting: list[Job] = []
 
 
@@ -49,15 +46,17 @@ class FirstRequests(Generic[Job]):
     Args:
         times: what is known of the paths.
         queue: jobs that may wait.
-        time_of: returns the processor time of a thread by its native id, or None if the system does not tell it.
+        time_of: returns the processor time of a thread; see `ThreadClock`.
 
     Threads: one at a time. `begin` is for the thread that runs the request.
     """
 
-    def __init__(self, times: ProcessorTime, queue: int, time_of: Callable[[int], float | None] | None = None) -> None:
+    def __init__(
+        self, times: ProcessorTime, queue: int, time_of: Callable[[int], float | None] = time_of_thread
+    ) -> None:
         self._times = times
         self._queue = queue
-        self._time_of = time_of or time_of_thread
+        self._time_of = time_of
         self._running: dict[Hashable, FirstRequest[Job]] = {}  # by path
         self._count = 0
 
@@ -72,7 +71,7 @@ class FirstRequests(Generic[Job]):
         """
         running = self._running.get(path)
         if running is None:
-            first = self._running[path] = FirstRequest(path, now)
+            first = self._running[path] = FirstRequest(path, now, ThreadClock(self._time_of))
             return first
         if self._count >= self._queue:
             raise OverloadedError(f"{self._count} calls wait for the first one of their function", retry_after=1.0)
@@ -98,8 +97,7 @@ class FirstRequests(Generic[Job]):
         found = [first for first in self._running.values() if first.since + LOOK <= now]
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
-            spent = self._time_of(first.thread)
-            self._times.suppose(first.path, 0.0 if spent is None else spent - first.began)
+            self._times.suppose(first.path, first.clock.spent() or 0.0)
         return [job for first in found for job in self.end(first)]
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
@@ -111,17 +109,3 @@ class FirstRequests(Generic[Job]):
             first.waiting = [job for job, is_taken in found if not is_taken]
         self._count -= len(due)
         return due
-
-
-def time_of_thread(native_id: int) -> float | None:
-    """Return the seconds of processor time of a thread of this process; None if the system does not tell it.
-
-    Source: clock_getres(2) of Linux, which makes the clock of a thread from its id. Unlike `time.pthread_getcpuclockid`
-    this is safe for a thread that has ended.
-    """
-    if sys.platform != "linux":
-        return None
-    try:
-        return time.clock_gettime((~native_id << 3) | 6)  # CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
-    except OSError:
-        return None

@@ -27,6 +27,7 @@ from .busy_lane import BusyLane, Pass
 from .first_requests import FirstRequest, FirstRequests
 from .processor_time import ProcessorTime
 from .service_times import TOO_LATE, ServiceTimes
+from .thread_clock import ProcessClock, ThreadClock
 
 __all__ = ["EXPIRED", "NO_WORKER", "QueuedRequest", "RequestQueue"]
 
@@ -35,6 +36,12 @@ EXPIRED = "the call did not run: its deadline passed while it waited for a worke
 _WAITED = "the request waited for a worker for too long"
 _STALLED = "earlier calls of this function or client still run after their deadline"
 _COMPUTING = "too many calls that compute are waiting"
+#: Seconds from one look at the requests in the lane to the next while others wait for them. The pause grows while the
+#: process computes, as each look takes the interpreter's lock.
+_LOOK, _LONG_LOOK = 0.001, 0.01
+#: Share of the time. While the process computes for more than this, one thread more would only slow the others down. A
+#: thread that has not computed then may have waited for the interpreter's lock.
+_SATURATED = 0.5
 _MAX_PATH = 256  # characters of a path that tell requests apart
 
 
@@ -115,6 +122,8 @@ class RequestQueue:
         self._service_times = service_times
         self._lock = threading.Lock()  # guards the lane, the first requests and `look_at`
         self._firsts: FirstRequests[QueuedRequest] = FirstRequests(self._times, pool.queue)
+        self._process = ProcessClock()
+        self._pause = _LOOK  # until the next look at the lane
         self.look_at = inf
 
     @property
@@ -164,12 +173,14 @@ class RequestQueue:
         Args:
             busy: True for a request that computes. None if that is unknown; then this thread is about to serve it.
         """
+        place: _Place
         try:
             with self._lock:
                 if busy:
-                    return self._lane.enter(_client(request.keys), request, now)
-                place = self._firsts.begin(_path(request.received[0]), request, now)
-                before, self.look_at = self.look_at, self._firsts.look_at
+                    place = self._lane.enter(_client(request.keys), request, now)
+                else:
+                    place = self._firsts.begin(_path(request.received[0]), request, now)
+                before, self.look_at = self.look_at, min(self.look_at, self._next_look(now))
                 wakes = self.look_at < before  # else the leading thread does not sleep for longer
         except OverloadedError:
             self._reject(request.connection, _COMPUTING if busy else NO_WORKER)
@@ -224,11 +235,18 @@ class RequestQueue:
                 self._end(error, request.connection)
 
     def look(self, now: float) -> None:
-        """Let the requests go on that wait for a first one of which enough is known now."""
+        """Let the requests go on that wait for a first one of which enough is known now, or for one that waits."""
         with self._lock:
             judged = self._firsts.look(now)
-            self.look_at = self._firsts.look_at
+            saturated = self._process.share(now) > _SATURATED
+            self._pause = min(2 * self._pause, _LONG_LOOK) if saturated else _LOOK
+            admitted = self._lane.look(now, lets_in=not saturated)
+            self.look_at = self._next_look(now)
+        self._submit_all(admitted)
         self._release(judged)
+
+    def _next_look(self, now: float) -> float:
+        return min(self._firsts.look_at, now + self._pause if len(self._lane) else inf)
 
     def _release(self, judged: list[QueuedRequest]) -> None:
         for request in judged:
@@ -249,6 +267,8 @@ class RequestQueue:
                     place = self._enter(request, busy, now)
                     if place is None:
                         return
+            if isinstance(place, Pass):
+                place.start(now, ThreadClock())
             self._serve(request)
         except BaseException as error:
             self._end(error, request.connection)

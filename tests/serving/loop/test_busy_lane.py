@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from portal.errors import OverloadedError
-from portal.serving.loop.busy_lane import MAX_TURN, BusyLane
+from portal.serving.loop.busy_lane import MAX_TURN, BusyLane, Pass
+from portal.serving.loop.thread_clock import ThreadClock
 
 
 def test_jobs_run_while_there_is_a_place() -> None:
@@ -43,6 +46,57 @@ def test_a_long_job_lets_the_next_one_in_and_is_not_counted_twice() -> None:
     assert job == "short"
     assert lane.leave(first, MAX_TURN) == []  # it has no place any more: nobody else runs for it
     assert [job for job, _ in lane.leave(second, MAX_TURN)] == ["next"]
+
+
+def running_for(place: Pass | None, shares: list[float | None]) -> None:
+    """Give a place the clock of a thread that computes for these shares of the time."""
+    assert place is not None
+    spent = [time.thread_time()]
+    for share in shares:
+        spent.append(spent[-1] + (share or 0.0))
+    times = iter(spent[1:])
+    place.start(0.0, ThreadClock(lambda thread: None if None in shares else next(times)))
+
+
+def test_a_job_that_waits_lets_the_next_one_in() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    running_for(lane.enter("ann", "query", 0.0), [1.0, 0.0])
+    lane.enter("bob", "next", 0.0)
+    assert lane.look(1.0, lets_in=True) == []
+    assert [job for job, _ in lane.look(2.0, lets_in=True)] == ["next"]
+
+
+def test_a_job_that_computes_again_counts_again() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    running_for(lane.enter("ann", "query", 0.0), [0.0, 1.0])
+    lane.enter("bob", "next", 0.0)
+    lane.enter("bob", "last", 0.0)
+    [(_, following)] = lane.look(1.0, lets_in=True)
+    running_for(following, [0.0])
+    assert lane.look(2.0, lets_in=True) == []
+    assert [job for job, _ in lane.leave(following, 2.0)] == []
+
+
+def test_a_job_that_waits_keeps_its_place_while_nobody_is_let_in() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    running_for(lane.enter("ann", "query", 0.0), [0.0])
+    lane.enter("bob", "next", 0.0)
+    assert lane.look(1.0, lets_in=False) == []
+
+
+def test_a_job_that_has_no_worker_yet_keeps_its_place() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    assert lane.enter("ann", "query", 0.0) is not None
+    lane.enter("bob", "next", 0.0)
+    assert lane.look(1.0, lets_in=True) == []
+
+
+def test_without_the_time_of_threads_a_turn_is_short() -> None:
+    lane: BusyLane[str] = BusyLane(1, 10, 10)
+    running_for(lane.enter("ann", "query", 0.0), [None])
+    lane.enter("bob", "next", 0.0)
+    assert lane.look(0.01, lets_in=True) == []
+    assert [job for job, _ in lane.look(0.1, lets_in=True)] == ["next"]
 
 
 def test_the_queue_is_bounded_in_all_and_by_client() -> None:

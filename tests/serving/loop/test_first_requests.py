@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Hashable
 from math import inf
@@ -11,7 +9,7 @@ from math import inf
 import pytest
 
 from portal.errors import OverloadedError
-from portal.serving.loop.first_requests import LOOK, FirstRequest, FirstRequests, time_of_thread
+from portal.serving.loop.first_requests import LOOK, FirstRequest, FirstRequests
 from portal.serving.loop.processor_time import BUSY, ProcessorTime
 
 PATH = ("POST", "/api/report")
@@ -85,35 +83,3 @@ def test_only_a_request_that_others_wait_for_needs_a_look() -> None:
     assert firsts.look_at == 5.0 + LOOK
     assert firsts.look(firsts.look_at) == ["second"]
     assert firsts.look_at == inf
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell it")
-def test_the_time_of_another_thread() -> None:
-    found: list[int] = []
-    ready, end = threading.Event(), threading.Event()
-
-    def compute() -> None:
-        while time.thread_time() < 0.02:
-            pass
-        found.append(threading.get_native_id())
-        ready.set()
-        end.wait(20.0)
-
-    thread = threading.Thread(target=compute)
-    thread.start()
-    assert ready.wait(20.0)
-    spent = time_of_thread(found[0])
-    end.set()
-    thread.join(20.0)
-    assert spent is not None
-    assert 0.02 <= spent < 1.0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell it")
-def test_a_thread_that_does_not_exist_has_no_time() -> None:
-    assert time_of_thread(2**22 + 1) is None  # beyond the largest id of Linux
-
-
-def test_other_systems_do_not_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert time_of_thread(threading.get_native_id()) is None

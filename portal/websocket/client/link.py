@@ -248,7 +248,13 @@ class Link:
     def _dial(self) -> None:
         try:
             renew, self._renew = self._renew, False
-            self._attach(self._dialer.dial(self.address, renew=renew))
+            dialed, limits = self._dialer.dial(self.address, renew=renew), self._settings
+            transport = Transport(dialed, self._reader, self, heartbeat=limits.heartbeat, max_queued=limits.max_queued)
+            try:
+                self._attach(transport, dialed)
+            except BaseException as error:  # for example, no thread can be started that reads
+                transport.on_failure(error)
+                raise
         except BaseException as error:
             run_all(partial(self._dial_failed, error), attempts=2)
 
@@ -257,21 +263,15 @@ class Link:
             if self._lifecycle.state is S.CONNECTING:
                 self._failed(as_failure(error, self.address))
 
-    def _attach(self, dialed: Dialed) -> None:
-        settings = self._settings
-        transport = Transport(dialed, self._reader, self, heartbeat=settings.heartbeat, max_queued=settings.max_queued)
-        try:
-            with self._lock:
-                opened = self._lifecycle.opened(self._clock())
-                if opened:
-                    self.base = dialed.base
-                    self._transport, self.last_error, self._delay = transport, None, 0.0
-                    self._renewal.opened(dialed.credentials)
-                    self._begin()
-            transport.start()
-        except BaseException as error:  # for example, no thread can be started that reads
-            transport.on_failure(error)
-            raise
+    def _attach(self, transport: Transport, dialed: Dialed) -> None:
+        with self._lock:
+            opened = self._lifecycle.opened(self._clock())
+            if opened:
+                self.base = dialed.base
+                self._transport, self.last_error, self._delay = transport, None, 0.0
+                self._renewal.opened(dialed.credentials)
+                self._begin()
+        transport.start()
         if not opened:
             transport.close()
 

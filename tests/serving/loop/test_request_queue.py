@@ -191,9 +191,10 @@ def test_first_requests_that_wait_run_side_by_side() -> None:
 
 def test_a_first_request_of_a_client_without_a_worker_does_not_hold_up_other_clients() -> None:
     server = Server(max_running_per_function=8, max_running_per_client=2, max_wait=1.0)
-    goes_on, together = threading.Event(), threading.Barrier(5)
+    goes_on, together, entered = threading.Event(), threading.Barrier(5), threading.Semaphore(0)
 
     def hold() -> bool:
+        entered.release()
         return goes_on.wait(20.0)
 
     def meet() -> bool:
@@ -204,7 +205,7 @@ def test_a_first_request_of_a_client_without_a_worker_does_not_hold_up_other_cli
         server.portal.apply(function(hold))
         server.portal.apply(function(meet))
         held = [callers.submit(server.call_from, "127.0.0.2", "hold") for _ in range(2)]
-        eventually(lambda: server.stat("unfinished") == 2)
+        assert [entered.acquire(timeout=20.0) for _ in held] == [True, True]
         waiting = [callers.submit(server.call_from, "127.0.0.2", "meet")]
         eventually(lambda: server.stat("waiting") == 1)
         others = [callers.submit(server.call_from, f"127.0.0.{number}", "meet") for number in range(3, 8)]

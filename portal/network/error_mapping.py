@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import Enum
 from traceback import walk_tb
 from types import TracebackType
@@ -214,7 +215,8 @@ def clear_locals(error: BaseException) -> None:
             return
         for frame, _ in walk_tb(followed.__traceback__):
             if frame.f_globals.get("__name__", "").startswith("urllib3."):
-                frame.clear()
+                with suppress(RuntimeError):  # it still runs
+                    frame.clear()
         followed = followed.__cause__ or followed.__context__
 
 

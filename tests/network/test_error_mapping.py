@@ -24,7 +24,7 @@ from portal.address import Address
 from portal.context import CallContext
 from portal.errors import PortalError, TransportError
 from portal.network.dial import NotSent, StaleConnection
-from portal.network.error_mapping import FAILURES, Failure, as_os_error, as_portal_error, failure_of
+from portal.network.error_mapping import FAILURES, Failure, as_os_error, as_portal_error, clear_locals, failure_of
 
 WAIT = 20.0
 TARGET = Address.parse("https://peer.example:8443/api/f")
@@ -515,3 +515,21 @@ def test_a_response_that_is_not_json() -> None:
     with pytest.raises(json.JSONDecodeError) as plain:
         json.loads("<html>")
     assert failure_of(plain.value) is Failure.MALFORMED
+
+
+def test_the_locals_of_a_frame_that_still_runs_are_left() -> None:
+    source = """
+def handle(clear):
+    kept = ["here"]
+    try:
+        raise OSError("followed")
+    except OSError:
+        try:
+            raise ValueError("of the call")
+        except ValueError as error:
+            clear(error)
+    return kept
+"""
+    library: dict[str, Any] = {"__name__": "urllib3.adapter"}
+    exec(source, library)
+    assert library["handle"](clear_locals) == ["here"]

@@ -38,6 +38,7 @@ from portal.javascript import Grant, HostAPI
 from portal.testing import TestingPortal
 from tests.support.failing_functions import FUNCTIONS, Declined
 from tests.support.garbage import cyclic_exceptions
+from tests.support.raising import fails
 from tests.support.websocket_server import Server
 
 Row = Callable[[], object]
@@ -79,15 +80,6 @@ class Unready:
 
     def work(self) -> None:
         """Do nothing."""
-
-
-def fails(kind: type[Exception], call: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """Make a call that raises an error of a class."""
-    try:
-        call(*args, **options)
-    except kind:
-        return
-    raise AssertionError(f"the call did not raise {kind.__name__}")
 
 
 def read(stream: Callable[..., Iterable[Any]], *args: Any) -> None:

@@ -41,6 +41,7 @@ from portal.testing import Cut, FaultProxy, ServerProcesses
 from tests.support import failing_functions
 from tests.support.failing_functions import Declined
 from tests.support.garbage import cyclic_exceptions
+from tests.support.raising import fails
 
 
 class Servers:
@@ -92,15 +93,6 @@ def _dead(stack: ExitStack) -> int:
 def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         yield Servers(stack)
-
-
-def fails(kind: type[Exception], call: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """Make a call that raises an error of a class."""
-    try:
-        call(*args, **options)
-    except kind:
-        return
-    raise AssertionError(f"the call did not raise {kind.__name__}")
 
 
 def cancelled(consumer: Consumer, address: str) -> None:

@@ -1,4 +1,4 @@
-"""Let one call of a function raise."""
+"""Let one call of a function raise, and make calls that do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-__all__ = ["failing_log_handler", "raising_once"]
+__all__ = ["failing_log_handler", "fails", "raising_once"]
+
+
+def fails(kind: type[Exception], call: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """Make a call that raises an error of a class."""
+    try:
+        call(*args, **options)
+    except kind:
+        return
+    raise AssertionError(f"the call did not raise {kind.__name__}")
 
 
 def raising_once(

@@ -35,7 +35,7 @@ class ProcessorTime:
         self._of_paths: OrderedDict[Hashable, float] = OrderedDict()
         self._of_clients: OrderedDict[Hashable, float] = OrderedDict()
         self._supposed: OrderedDict[Hashable, float] = OrderedDict()  # of paths
-        self._lock = threading.Lock()  # guards changes of both
+        self._lock = threading.Lock()  # guards changes of all three
 
     def is_busy(self, client: str, path: Hashable) -> bool | None:
         """Return whether a request is likely to take more than BUSY of processor time; None if that is unknown."""

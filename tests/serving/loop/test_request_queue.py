@@ -242,9 +242,10 @@ def test_requests_that_are_found_to_compute_while_they_wait_for_a_worker_do_not_
         assert server.is_free()
 
 
-def test_a_first_request_is_judged_in_time_though_nothing_else_happens() -> None:
+def test_a_first_request_is_judged_in_time_though_nothing_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.serving.loop.upkeep._SWEEP", 60.0)  # the leading thread would sleep for so long
     server = Server(linger=0.001)
-    seconds, together = 0.0, threading.Barrier(4)
+    together = threading.Barrier(4)
 
     def meet() -> bool:
         together.wait(20.0)
@@ -256,7 +257,6 @@ def test_a_first_request_is_judged_in_time_though_nothing_else_happens() -> None
             server.portal.apply(function(meet, name=f"meet{number}"))
             links = [socket.create_connection(("127.0.0.1", server.portal.port), 20.0) for _ in range(4)]
             one = "POST /api/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}"
-            began = monotonic()
             for link in links:  # a worker serves the first and adds the second
                 link.sendall((one.format("compute") + one.format(f"meet{number}")).encode())
             for link in links:
@@ -264,8 +264,6 @@ def test_a_first_request_is_judged_in_time_though_nothing_else_happens() -> None
                 while data.count(b"HTTP/1.1 200 ") < 2:
                     data += link.recv(65536)
                 link.close()
-            seconds += monotonic() - began
-    assert seconds < 3.0, "the leading thread slept, half a second each time"
 
 
 def test_a_first_request_that_is_rejected_leaves_its_place_to_the_next() -> None:

@@ -51,12 +51,15 @@ class QueuedRequest(NamedTuple):
     Attributes:
         keys: its function and its client.
         queued: the moment from which it waits.
+        client, path: by which its processor time is predicted.
     """
 
     connection: Connection
     received: Received
     keys: Keys
     queued: float
+    client: str
+    path: tuple[str, str]
 
     @property
     def deadline(self) -> float | None:
@@ -151,7 +154,7 @@ class RequestQueue:
         """Have a request run, or reject it if it may not wait."""
         head = received[0]
         keys = self.keys_of(connection, head)
-        request = QueuedRequest(connection, received, keys, monotonic())
+        request = QueuedRequest(connection, received, keys, monotonic(), _client(keys), _path(head))
         if self._comes_too_late(request):
             self.too_late.add()
             self._reject(connection, TOO_LATE)
@@ -160,7 +163,7 @@ class RequestQueue:
 
     def _go_on(self, request: QueuedRequest) -> None:
         """Have a request run, by what is known of its path."""
-        if not self.computes(request.received[0], request.keys):
+        if not self._times.is_busy(request.client, request.path):
             self._submit(request, None)
             return
         place = self._enter(request, True, monotonic())
@@ -177,9 +180,9 @@ class RequestQueue:
         try:
             with self._lock:
                 if busy:
-                    place = self._lane.enter(_client(request.keys), request, now)
+                    place = self._lane.enter(request.client, request, now)
                 else:
-                    place = self._firsts.begin(_path(request.received[0]), request, now)
+                    place = self._firsts.begin(request.path, request, now)
                 before, self.look_at = self.look_at, min(self.look_at, self._next_look(now))
                 wakes = self.look_at < before  # else the leading thread does not sleep for longer
         except OverloadedError:
@@ -262,7 +265,7 @@ class RequestQueue:
                 self._reject_one(request, now)
                 return
             if place is None:  # what is known of its path may have changed while it waited
-                busy = self._times.is_busy(_client(request.keys), _path(request.received[0]))
+                busy = self._times.is_busy(request.client, request.path)
                 if busy is not False:
                     place = self._enter(request, busy, now)
                     if place is None:

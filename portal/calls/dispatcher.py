@@ -90,8 +90,8 @@ class Dispatcher:
 
     Attributes:
         middleware: the middleware, with plug-ins in place of their names.
-        is_passthrough: whether a call without a deadline runs in the caller's thread with nothing around it but its
-            context.
+        runs_here: whether a call without a deadline runs in the caller's thread.
+        is_passthrough: the same, with nothing around the call but its context.
         started, finished: counters of calls. Code that makes such a call without `dispatch` counts it here.
 
     Raises: ConfigError for a wrong setting.
@@ -121,6 +121,7 @@ class Dispatcher:
         self._watch = DeadlineWatch()
         self.started, self.finished, self._failed = Counter(), Counter(), Counter()
         self._expired = Counter()
+        self.runs_here = self._executor is None
         self.is_passthrough = not self.middleware and executor is None
 
     def count_failure(self, function: Function, error: PortalError, context: CallContext) -> None:
@@ -140,6 +141,14 @@ class Dispatcher:
         finally:
             leave(token)
             self.finished.add()
+
+    def run(self, call: Call) -> Any:
+        """Run a call that has no deadline and is no stream; only where `runs_here`. Returns, raises: as `dispatch`."""
+        try:
+            return self._run(call)
+        except PortalError as error:
+            error.with_context(request_id=call.context.request_id, operation=call.function.name)
+            raise
 
     def dispatch(self, call: Call, on_deadline: Callable[[CallTimeout], object] | None = None) -> Any:
         """Run one call and return its result.

@@ -43,6 +43,11 @@ class Entry(NamedTuple):
     function: Function
 
     @property
+    def name(self) -> str:
+        """The path without the id as text, such as "orders/total"."""
+        return "/".join(self.path)
+
+    @property
     def group(self) -> str:
         """The name of the service in which it is published, or ""."""
         return self.path[0] if len(self.path) > 1 else ""

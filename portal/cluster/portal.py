@@ -141,7 +141,7 @@ class DaskPortal(Portal):
         """Return what is published by path; without the last segment it is the newest version."""
         known, found = self._known, {}
         for entry in self._catalogue.entries():
-            name, path = "/".join(entry.path), "/".join(entry.full_path)
+            name, path = entry.name, "/".join(entry.full_path)
             if path not in known:
                 _, data = pack_function(entry.function)
                 schema = entry.function.schema.to_dict()

@@ -324,7 +324,7 @@ class JavaScriptPortal(Portal):
     def health(self) -> dict[str, Any]:
         """Return the health of the portal, with the last proof of each engine and a row for each function."""
         scripts = {
-            "/".join(entry.path): {**_place_of(found), "code": found.script.declaration.code_hash}
+            entry.name: {**_place_of(found), "code": found.script.declaration.code_hash}
             for entry, found in self._scripts()
         }
         return super().health() | {"engines": self._runtime.health(), "scripts": scripts}
@@ -338,7 +338,7 @@ class JavaScriptPortal(Portal):
         scripts: dict[str, dict[str, Any]] = {}
         fuel: dict[str, int] = {}
         for entry, found in self._scripts():
-            name, counts = "/".join(entry.path), found.counts.read()
+            name, counts = entry.name, found.counts.read()
             scripts[f"{name}@{found.schema.version}"] = _place_of(found) | counts
             if counts["fuel"]:
                 fuel[name] = fuel.get(name, 0) + counts["fuel"]

@@ -90,6 +90,6 @@ def method_names(entries: Iterable[Entry]) -> dict[str, Entry]:
     for entry in sorted(ordered, key=lambda entry: entry.path):
         dotted = ".".join(entry.path)
         first = next((path for path in _paths(dotted) if path in known), None)
-        name = dotted if first == entry.path else "/".join(entry.path)
+        name = dotted if first == entry.path else entry.name
         found[f"{name}@{entry.function.schema.version}" if name in found else name] = entry
     return found

@@ -288,7 +288,7 @@ class TestingPortal(LocalPortal):
         entry = None
         if at is not None and self.owns(at):
             entry = self._catalogue.find(self._path_of(at), at.version)
-        return call.function.name if entry is None else "/".join(entry.path)
+        return call.function.name if entry is None else entry.name
 
     def calls(self, name: str | None = None) -> list[RecordedCall]:
         """Return the calls of one function, or all, in the order they ended; a stream counts from its start."""

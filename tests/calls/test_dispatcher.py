@@ -367,3 +367,33 @@ def test_the_caller_gets_its_response_although_the_cancellation_fails() -> None:
         dispatcher.dispatch(one, respond)
     assert responded.is_set()
     dispatcher.close()
+
+
+def fail(value: Any = None) -> Any:
+    raise KeyError(value)
+
+
+def broken_layer(one: Call, call_next: CallNext) -> Any:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("middleware", [[], [tracing("a", [])], [broken_layer]])
+@pytest.mark.parametrize("function", [echo, make(name="fail")(fail)])
+def test_run_does_what_dispatch_does(function: Any, middleware: list[Any]) -> None:
+    def outcome_of(method: str) -> tuple[Any, ...]:
+        dispatcher = Dispatcher(middleware)
+        one = call(function, value=1)
+        try:
+            result = getattr(dispatcher, method)(one)
+        except PortalError as error:
+            assert error.context["request_id"] == one.context.request_id
+            result = type(error), str(error), error.context["operation"]
+        return result, dispatcher.stats(), CallContext.current()
+
+    assert outcome_of("run") == outcome_of("dispatch")
+
+
+def test_a_call_runs_in_the_thread_of_its_caller_unless_an_executor_of_threads_is_given() -> None:
+    assert Dispatcher().runs_here
+    with ThreadPoolExecutor(1) as pool:
+        assert not Dispatcher(executor=pool).runs_here

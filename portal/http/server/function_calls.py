@@ -57,7 +57,6 @@ class FunctionCalls:
         self._decoder = decoder
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._around_late = around_late
-        self._calls_directly = dispatcher.is_passthrough and around_late is None
 
     def respond(self, entry: Entry, request: Request, context: CallContext, table: FileTable | None = None) -> Response:
         """Call a function with the parameters in the request's body.
@@ -90,14 +89,25 @@ class FunctionCalls:
     def respond_plain(self, entry: Entry, request: Request, context: CallContext) -> Response:
         """Call a function that has no settings for requests; see `Route.is_plain`. Raises: as `respond`."""
         params = object_of(request.body, self._decoder)
-        if context.deadline is not None or request.held is not None or not self._calls_directly:
+        dispatcher = self._dispatcher
+        if context.deadline is not None or request.held is not None or not dispatcher.runs_here:
             return self._respond(entry, params, request, context, JSON, None)
         function = entry.function
+        call: Call | None = None
+        if self._around_late is not None:
+            request.notes["function"] = entry.name
         try:
-            result = self._dispatcher.call(function, params, context)
+            if dispatcher.is_passthrough:
+                result = dispatcher.call(function, params, context)
+            else:
+                call = Call(function, params, context, peer=request.peer, group=entry.group)
+                result = dispatcher.run(call)
         except PortalError as error:
-            return self._failure_response(error, None, request, context, {})
-        return _result_response(function.name, result, context)
+            return self._failure_response(error, None, request, context, {} if call is None else call.replied)
+        response = _result_response(function.name, result, context)
+        if call is not None and call.replied:
+            response.headers.extend(call.replied.items())
+        return response
 
     def _respond(
         self,
@@ -111,7 +121,7 @@ class FunctionCalls:
         function = entry.function
         schema = function.schema
         if self._around_late is not None:
-            request.notes["function"] = "/".join(entry.path)
+            request.notes["function"] = entry.name
         call = Call(function, params, context, streaming=schema.streaming, peer=request.peer, group=entry.group)
         responder = None
         if schema.timeout is not None:

@@ -191,7 +191,7 @@ class HTTPApp:
 
         If the request comes from a server that lets only this thread respond, this returns by the deadline.
         """
-        if (check := self._health.find(request.path)) is not None:
+        if request.path in self._health.paths and (check := self._health.find(request.path)) is not None:
             return check(request)
         if request.headers.get("host") not in self._hosts.known and not self._hosts.accepts(request):
             return self._errors.respond(request, self._hosts.error(request), None)

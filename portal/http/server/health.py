@@ -30,6 +30,7 @@ class HealthChecks:
         is_published: returns whether a function or service has a name below the base path.
 
     Attributes:
+        paths: of all checks; `find` tells which of them are not those of something published.
         root_paths: the paths at the root of the listener that nothing else can have.
 
     Threads: any.
@@ -45,6 +46,7 @@ class HealthChecks:
         live, ready = self._live, self._ready
         at_root = {} if path is None else {path: ready, f"{path}/ready": ready, f"{path}/live": live}
         self._checks = at_root | {f"{base_path}{place}": check for place, check in at_root.items()}
+        self.paths = self._checks.keys()
         self._name = "" if path is None else path.split("/", 2)[1]
         self._problem = problem
         self._is_published = is_published

@@ -169,7 +169,8 @@ class Dispatcher:
         try:
             if context.cancelled:
                 raise cancelled_error(context)
-            if deadline is not None and monotonic() >= deadline:
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
                 self._expired.add()
                 raise expired_error(context, call.function.name)
             if call.streaming:
@@ -177,8 +178,8 @@ class Dispatcher:
             if deadline is None:
                 return self._run(call) if self._executor is None else self._run_in_worker(call)
             if on_deadline is not None and self._executor is None:
-                late = partial(timeout_error, context, call.function.name, context.remaining())
-                watched = self._watch_call(context, on_deadline, late)
+                name = call.function.name
+                watched = self._watch_call(context, on_deadline, lambda: timeout_error(context, name, left))
                 try:
                     return self._require_in_time(call, self._run(call))
                 finally:

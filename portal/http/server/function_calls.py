@@ -90,14 +90,17 @@ class FunctionCalls:
         """Call a function that has no settings for requests; see `Route.is_plain`. Raises: as `respond`."""
         params = object_of(request.body, self._decoder)
         dispatcher = self._dispatcher
-        if context.deadline is not None or request.held is not None or not dispatcher.runs_here:
+        if request.held is not None or not dispatcher.runs_here:
             return self._respond(entry, params, request, context, JSON, None)
         function = entry.function
         call: Call | None = None
         if self._around_late is not None:
             request.notes["function"] = entry.name
         try:
-            if dispatcher.is_passthrough:
+            if context.deadline is not None:
+                call = Call(function, params, context, peer=request.peer, group=entry.group)
+                result = dispatcher.dispatch(call, self._responder(request, call, JSON))
+            elif dispatcher.is_passthrough:
                 result = dispatcher.call(function, params, context)
             else:
                 call = Call(function, params, context, peer=request.peer, group=entry.group)

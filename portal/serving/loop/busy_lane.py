@@ -90,7 +90,9 @@ class BusyLane(Generic[Job]):
         Raises: OverloadedError if it may not wait either.
         """
         if len(self._running) < self.places:  # then nothing waits
-            return self._admit(now)
+            ticket = Pass(now)
+            self._running.add(ticket)
+            return ticket
         jobs = self._waiting.get(client)
         if self._count >= self._queue or (jobs is not None and len(jobs) >= self._queue_per_client):
             self.rejected += 1
@@ -143,16 +145,13 @@ class BusyLane(Generic[Job]):
                 self._waiting[client] = deque(job for job, is_taken in found if not is_taken)
         return due
 
-    def _admit(self, now: float) -> Pass:
-        ticket = Pass(now)
-        self._running.add(ticket)
-        return ticket
-
     def _admit_waiting(self, now: float) -> list[tuple[Job, Pass]]:
+        # All passes are made first: an exception then leaves the jobs where they are.
+        passes = [Pass(now) for _ in range(min(self._count, self.places - len(self._running)))]
         admitted = []
-        while self._waiting and len(self._running) < self.places:
-            ticket = self._admit(now)
+        for ticket in passes:
             client, jobs = self._waiting.popitem(last=False)
+            self._running.add(ticket)
             admitted.append((jobs.popleft(), ticket))
             self._count -= 1
             if jobs:

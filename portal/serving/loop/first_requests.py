@@ -81,11 +81,16 @@ class FirstRequests(Generic[Job]):
 
     def end(self, first: FirstRequest[Job]) -> list[Job]:
         """Note the end of a first request. Return the jobs that have waited for it."""
-        if self._running.get(first.path) is not first:
-            return []
-        del self._running[first.path]
-        self._count -= len(first.waiting)
-        return first.waiting
+        return self._end_all([first])
+
+    def _end_all(self, ended: list[FirstRequest[Job]]) -> list[Job]:
+        jobs: list[Job] = []
+        for first in ended:  # nothing here can fail, so that no job is lost
+            if self._running.get(first.path) is first:
+                del self._running[first.path]
+                self._count -= len(first.waiting)
+                jobs += first.waiting
+        return jobs
 
     @property
     def look_at(self) -> float:
@@ -98,7 +103,7 @@ class FirstRequests(Generic[Job]):
         for first in found:
             # Without the time of the thread, it is taken for one that waits, as most do that last.
             self._times.suppose(first.path, first.clock.spent() or 0.0)
-        return [job for first in found for job in self.end(first)]
+        return self._end_all(found)
 
     def take_back(self, is_due: Callable[[Job], bool]) -> list[Job]:
         """Remove the waiting jobs that are due, and return them."""

@@ -7,6 +7,7 @@ not known wait for the first one; see `FirstRequests`.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -125,6 +126,10 @@ class RequestQueue:
         self._service_times = service_times
         self._lock = threading.Lock()  # guards the lane, the first requests and `look_at`
         self._firsts: FirstRequests[QueuedRequest] = FirstRequests(self._times, pool.queue)
+        # Requests that wait for nothing any more, with their places: to run, and to be rejected. None of them is only
+        # in a variable, so that an exception between two steps loses none. What it leaves here, the next sweep takes.
+        self._ready: deque[tuple[QueuedRequest, Pass | None]] = deque()
+        self._due: deque[tuple[Any, ...]] = deque()
         self._process = ProcessClock()
         self._pause = _LOOK  # until the next look at the lane
         self.look_at = inf
@@ -132,7 +137,7 @@ class RequestQueue:
     @property
     def waiting(self) -> int:
         """The number of waiting requests. No lock is taken."""
-        return self._pool.waiting + len(self._lane) + len(self._firsts)
+        return self._pool.waiting + len(self._lane) + len(self._firsts) + len(self._ready) + len(self._due)
 
     def keys_of(self, connection: Connection, head: RequestHead) -> Keys:
         """Return the function and the client that a request counts for."""
@@ -160,6 +165,8 @@ class RequestQueue:
             self._reject(connection, TOO_LATE)
             return
         self._go_on(request)
+        if self._ready:
+            self._start_ready()
 
     def _go_on(self, request: QueuedRequest) -> None:
         """Have a request run, by what is known of its path."""
@@ -204,10 +211,10 @@ class RequestQueue:
         except OverloadedError as error:
             key = error.context.get("key")
             reason = NO_WORKER if key is None else f"too many calls of this {key} are running or waiting"
-            self._leave(place)
+            self._give_back(place)
             self._reject(request.connection, reason)
         except BaseException as error:
-            self._leave(place)
+            self._give_back(place)
             self._end(error, request.connection)
         else:
             job.add_done_callback(partial(self._end_failed, request))
@@ -219,50 +226,52 @@ class RequestQueue:
             self._end(error, request.connection)
 
     def _leave(self, place: _Place) -> None:
+        """Give a place back, and let those run for which it was the last obstacle."""
+        self._give_back(place)
+        self._start_ready()
+
+    def _give_back(self, place: _Place) -> None:
         if place is None:
             return
-        if isinstance(place, FirstRequest):
-            with self._lock:
-                judged = self._firsts.end(place)
-            self._release(judged)
-        else:
-            with self._lock:
-                admitted = self._lane.leave(place, monotonic())
-            self._submit_all(admitted)
+        with self._lock:
+            if isinstance(place, FirstRequest):
+                self._ready.extend([(request, None) for request in self._firsts.end(place)])
+            else:
+                self._ready.extend(self._lane.leave(place, monotonic()))
 
-    def _submit_all(self, admitted: list[tuple[QueuedRequest, Pass]]) -> None:
-        for request, place in admitted:
+    def _start_ready(self) -> None:
+        """Have the requests run whose turn has come."""
+        while self._ready:
             try:
-                self._submit(request, place)
+                request, place = self._ready.popleft()
+            except IndexError:  # another thread has taken it
+                return
+            try:
+                if place is None:
+                    self._go_on(request)
+                else:
+                    self._submit(request, place)
             except BaseException as error:  # the others go on
                 self._end(error, request.connection)
 
     def look(self, now: float) -> None:
         """Let the requests go on that wait for a first one of which enough is known now, or for one that waits."""
         with self._lock:
-            judged = self._firsts.look(now)
+            self._ready.extend([(request, None) for request in self._firsts.look(now)])
             saturated = self._process.share(now) > _SATURATED
             self._pause = min(2 * self._pause, _LONG_LOOK) if saturated else _LOOK
-            admitted = self._lane.look(now, lets_in=not saturated)
+            self._ready.extend(self._lane.look(now, lets_in=not saturated))
             self.look_at = self._next_look(now)
-        self._submit_all(admitted)
-        self._release(judged)
+        self._start_ready()
 
     def _next_look(self, now: float) -> float:
         return min(self._firsts.look_at, now + self._pause if len(self._lane) else inf)
-
-    def _release(self, judged: list[QueuedRequest]) -> None:
-        for request in judged:
-            try:
-                self._go_on(request)
-            except BaseException as error:  # the others go on
-                self._end(error, request.connection)
 
     def _run(self, request: QueuedRequest, place: _Place) -> None:
         try:
             now = monotonic()
             if request.queued + self._max_wait <= now:
-                self._reject_one(request, now)
+                self._reject_for(request, now)
                 return
             if place is None:  # what is known of its path may have changed while it waited
                 busy = self._times.is_busy(request.client, request.path)
@@ -281,32 +290,27 @@ class RequestQueue:
     def reject_overdue(self, now: float) -> Iterator[None]:
         """Reject the requests that wait past their deadline, for longer than `max_wait`, or for abandoned calls.
 
-        Yields: after each of them. Exhaust the iterator, as those that are left wait for nothing any more.
+        Yields: after each of them. If the iterator is not exhausted, the next one goes on.
         """
         if self.waiting:
-            due_jobs = self._pool.take_back(lambda run, args: run == self._run and self._is_due(args[0], now))
-            for request, place in due_jobs:
-                self._reject_one(request, now)
-                self._leave(place)
-                yield
-        if len(self._lane) or len(self._firsts):
+            self._due.extend(self._pool.take_back(lambda run, args: run == self._run and self._is_due(args[0], now)))
+        if len(self._lane) or len(self._firsts) or self._lane.running:
             with self._lock:
-                due = self._firsts.take_back(lambda request: self._is_due(request, now))
-                due += self._lane.take_back(lambda request: self._is_due(request, now))
-                admitted = self._lane.pass_long(now)
-            self._submit_all(admitted)
-            for request in due:
-                self._reject_one(request, now)
-                yield
+                self._due.extend([(one, None) for one in self._firsts.take_back(lambda one: self._is_due(one, now))])
+                self._due.extend([(one, None) for one in self._lane.take_back(lambda one: self._is_due(one, now))])
+                self._ready.extend(self._lane.pass_long(now))
+        self._start_ready()
+        while self._due:
+            request, place = self._due.popleft()
+            try:
+                self._reject_for(request, now)
+            except BaseException as error:  # the others are rejected, too
+                self._end(error, request.connection)
+            self._leave(place)
+            yield
 
     def _is_due(self, request: QueuedRequest, now: float) -> bool:
         return request.queued + self._max_wait <= now or request.has_expired(now) or self._pool.is_stalled(request.keys)
-
-    def _reject_one(self, request: QueuedRequest, now: float) -> None:
-        try:
-            self._reject_for(request, now)
-        except BaseException as error:  # the others are rejected, too
-            self._end(error, request.connection)
 
     def _reject_for(self, request: QueuedRequest, now: float) -> None:
         if request.has_expired(now):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from time import monotonic, thread_time
+from typing import Any
 
 import pytest
 import requests
 
 from portal import HTTPPortal, function
 from portal.serving import ServingConfig
+from portal.serving.loop.busy_lane import BusyLane, Pass
+from portal.serving.loop.first_requests import FirstRequests
+from portal.serving.loop.request_queue import RequestQueue
 from tests.support.waiting import eventually
 
 
@@ -283,3 +288,37 @@ def test_a_first_request_that_is_rejected_leaves_its_place_to_the_next() -> None
         together.wait(20.0)
         assert {one.result(20.0) for one in held} == {200}
         assert server.call("ping") == 200
+
+
+STEPS = [
+    *(
+        (RequestQueue, name)
+        for name in ("_start_ready", "_give_back", "_leave", "_submit", "_go_on", "_next_look", "look")
+    ),
+    *((RequestQueue, name) for name in ("reject_overdue", "_is_due", "_enter", "_run")),
+    *((BusyLane, name) for name in ("enter", "leave", "look", "pass_long", "take_back", "_admit_waiting")),
+    *((Pass, name) for name in ("__init__", "start", "waits")),
+    *((FirstRequests, name) for name in ("begin", "end", "_end_all", "look", "take_back")),
+]
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize(("owner", "name"), STEPS, ids=lambda one: getattr(one, "__name__", one))
+def test_an_exception_in_the_queue_loses_no_request(
+    owner: type, name: str, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = getattr(owner, name), itertools.count()
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == before:
+            raise RuntimeError("a fault")
+        return original(*args, **kwargs)
+
+    server = Server()
+    monkeypatch.setattr(owner, name, failing)
+    with server.portal, ThreadPoolExecutor(10) as callers:
+        made = [callers.submit(server.call, "compute") for _ in range(10)]
+        outcomes = [type(one.exception()) if one.exception() else one.result() for one in made]
+        assert set(outcomes) <= {200, 500, 503, requests.ConnectionError}
+        assert outcomes.count(200) >= 5
+        assert server.is_free()

@@ -173,8 +173,11 @@ def check_silences(found: list[tuple[float, float, float]], reports: list[float]
     for begun, ended, seconds in found:
         if seconds > SILENT:
             until = begun + SILENT + (ended - begun - seconds)
-            near = [row[1:] for row in order if begun - 1.0 < row[0] < ended]
-            assert any(begun - SILENT < moment < until for moment in reports), (seconds, near)
+            near = [f"  {row[0] - begun:+.3f} s: {row[1:]}" for row in order if begun - 1.0 < row[0] < ended]
+            said = [round(moment - begun, 3) for moment in reports]
+            assert any(begun - SILENT < moment < until for moment in reports), "\n".join(
+                [f"{seconds:.2f} s without a result; not ready at {said}", *near]
+            )
 
 
 def describe(lost: list[Made], order: list[Any]) -> str:

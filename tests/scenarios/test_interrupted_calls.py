@@ -136,8 +136,6 @@ def test_a_process_comes_back() -> None:
     ],
 )
 @pytest.mark.parametrize("is_warm", [False, True])
-# A child that is interrupted before the pool knows it ends with its socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_javascript_context_comes_back(make: Callable[[], Runner], module: str, is_warm: bool) -> None:
     one = program("() => 1")
     pool = make()

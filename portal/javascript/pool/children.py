@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from ..._internal.at_fork import renew_after_fork
@@ -146,12 +147,14 @@ class ChildPool(Runner):
 
     def _start(self, taken: _Taken, *, idle: bool) -> ChildProcess:
         """Start a child whose place is in `_starting`."""
-        child = self._start_child(self._child)
+        started: list[ChildProcess] = []
         try:
-            taken.child = child
+            # No handler of a signal runs between its start and its place in the list, as it may after a call.
+            started.extend(map(self._start_child, (self._child,)))
+            child = taken.child = started[0]
             self._take_in(child, child.memory(), idle=idle)
         except BaseException:
-            run_all(lambda: self._give_up(child), attempts=2)
+            run_all(*(partial(self._give_up, child) for child in started), attempts=2)
             raise
         return child
 

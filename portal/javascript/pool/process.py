@@ -94,29 +94,34 @@ class ChildProcess:
                     env={},
                     cwd="/",
                 )
-        except OSError as error:
+        except BaseException as error:
             self._socket.close()
+            if not isinstance(error, OSError):
+                raise
             raise EngineError("host", f"a child process cannot be started: {error}") from error
         self.uses = 0
         self._known: set[str] = set()
+        try:
+            head = self._begin()
+        except BaseException as error:
+            self.kill()
+            self.close()
+            if not isinstance(error, EOFError | OSError | ValueError):
+                raise
+            raise EngineError("host", f"the child process failed to start: {error or 'it ended'}") from error
+        self.active: list[str] = head[1]["active"]
+        self.able: list[str] = head[1]["able"]
+
+    def _begin(self) -> Any:
+        """Send the settings, and return the child's first message."""
         self._socket.setblocking(False)
         self._readable, self._writable = _poll(self._socket, write=False), _poll(self._socket, write=True)
         self._reader = MessageReader(self._receive)
-        try:
-            self._send(pack(settings.to_dict()))
-            head, _ = self._reader.read()
-            if head[0] != "ready":
-                raise EngineError("host", f"the child process failed to start: {head[1]}")
-        except (EOFError, OSError, ValueError) as error:
-            self.kill()
-            self.close()
-            raise EngineError("host", f"the child process failed to start: {error or 'it ended'}") from error
-        except EngineError:
-            self.kill()
-            self.close()
-            raise
-        self.active: list[str] = head[1]["active"]
-        self.able: list[str] = head[1]["able"]
+        self._send(pack(self._settings.to_dict()))
+        head, _ = self._reader.read()
+        if head[0] != "ready":
+            raise EngineError("host", f"the child process failed to start: {head[1]}")
+        return head
 
     @property
     def pid(self) -> int:

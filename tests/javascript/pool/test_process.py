@@ -99,6 +99,18 @@ def test_a_child_that_does_not_start(settings: ChildSettings, words: str) -> Non
     assert open_files() <= files
 
 
+@pytest.mark.parametrize("name", ["_begin", "_send", "_receive"])
+def test_an_exception_at_the_start_leaves_no_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ChildProcess, name, failing)
+    files = open_files()
+    with pytest.raises(MemoryError):
+        ChildProcess(CHILD)
+    assert open_files() <= files
+
+
 def test_no_program_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(EngineError, match="cannot be started"):

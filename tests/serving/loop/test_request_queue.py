@@ -221,6 +221,7 @@ def test_a_first_request_of_a_client_without_a_worker_does_not_hold_up_other_cli
 
 
 @pytest.mark.usefixtures("strict")
+@pytest.mark.usefixtures("strict")
 def test_requests_that_are_found_to_compute_while_they_wait_for_a_worker_do_not_all_run_at_once() -> None:
     server = Server(max_running_per_function=8, max_running_per_client=8)
     server.holds = True

@@ -143,7 +143,7 @@ class Dispatcher:
             self.finished.add()
 
     def run(self, call: Call) -> Any:
-        """Run a call that has no deadline and is no stream; only where `runs_here`. Returns, raises: as `dispatch`."""
+        """Run a call without a deadline that does not stream; only where `runs_here`. Raises: as `dispatch`."""
         try:
             return self._run(call)
         except PortalError as error:

@@ -42,7 +42,7 @@ STEPS: list[tuple[type, str]] = [
     (RequestScheduler, "_serve"),
     (RequestScheduler, "_serve_on"),
     (RequestScheduler, "_respond"),
-    (RequestScheduler, "_send"),
+    (RequestScheduler, "_note_latency"),
     (RequestScheduler, "_give_back"),
     (RequestQueue, "add"),
     (RequestQueue, "keys_of"),

@@ -97,14 +97,14 @@ class FunctionCalls:
         if self._around_late is not None:
             request.notes["function"] = entry.name
         try:
-            if context.deadline is not None:
-                call = Call(function, params, context, peer=request.peer, group=entry.group)
-                result = dispatcher.dispatch(call, self._responder(request, call, JSON))
-            elif dispatcher.is_passthrough:
+            if context.deadline is None and dispatcher.is_passthrough:
                 result = dispatcher.call(function, params, context)
             else:
                 call = Call(function, params, context, peer=request.peer, group=entry.group)
-                result = dispatcher.run(call)
+                if context.deadline is None:
+                    result = dispatcher.run(call)
+                else:
+                    result = dispatcher.dispatch(call, self._responder(request, call, JSON))
         except PortalError as error:
             return self._failure_response(error, None, request, context, {} if call is None else call.replied)
         response = _result_response(function.name, result, context)

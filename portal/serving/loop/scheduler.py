@@ -271,27 +271,13 @@ class RequestScheduler:
         started = monotonic()
         app = self._app_for(head.path)
         response = app.handle(request) if app is not None else self._no_app(request)
-        # A stream is never quick.
-        seconds = monotonic() - started if response.body.__class__ is bytes else inf
-        key = (request.method, request.path)
-        if held is None:
-            try:
-                return self._send(connection, exchange, response, None)
-            finally:
-                self._latencies.served_inline(key, seconds)  # last, so that the client does not wait for it
-        if response.status < 400 and len(request.path) <= _MAX_PATH:
-            # A rejection at once says nothing of the other requests.
-            self._latencies.served_by_worker(key, seconds)
-        return self._send(connection, exchange, response, held.client)
-
-    def _send(self, connection: Connection, exchange: Exchange, response: Response, client: str | None) -> bool:
-        """Send a response. Returns: as `_respond`."""
+        self._note_latency(request, response, monotonic() - started, held is None)
         if not exchange.claim():
             exchange.check_released()
             return False  # the responder at the deadline has sent a response and passed the connection on
         if self.stopping:
             exchange.close_after_response()
-        exchange.send(response, client)
+        exchange.send(response, None if held is None else held.client)
         if response.upgrade is not None:
             self._upgrade(connection, response)
             return False
@@ -299,6 +285,16 @@ class RequestScheduler:
             return True
         self._finish(connection)
         return False
+
+    def _note_latency(self, request: Request, response: Response, seconds: float, inline: bool) -> None:
+        key = (request.method, request.path)
+        if response.body.__class__ is not bytes:
+            seconds = inf  # a stream is never quick
+        if inline:
+            self._latencies.served_inline(key, seconds)
+        elif response.status < 400 and len(request.path) <= _MAX_PATH:
+            # A rejection at once says nothing of the other requests.
+            self._latencies.served_by_worker(key, seconds)
 
     def _no_app(self, request: Request) -> Response:
         if request.path == "*":  # OPTIONS of the server as a whole (RFC 9110 section 9.3.7)
